@@ -1,0 +1,1 @@
+"""The pieces of a release: the target's infrastructure and the ordered steps that run on it."""

@@ -1,0 +1,195 @@
+"""The seam between a target and the release: what the release needs of any infrastructure.
+
+A stack composes components and hands the release one `Target`. The steps, which run as separate processes,
+get the target's `facts` as JSON and act through the `Operations` class that the target names. Nothing in
+`components/release/` knows more of a target than this module says.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import pulumi
+
+    from components.release.manifest import Manifest
+
+
+class TargetError(Exception):
+    """The target cannot do what was asked; the message is one line and carries the remedy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What a stack hands to the release.
+
+    `facts` is JSON-able, holds no secret and no output that changes without a reason to release again.
+    """
+
+    stack: str
+    instances: tuple[str, ...]  # in rolling order
+    processes: tuple[str, ...]  # further processes of the same artefact (worker, scheduler), rolled before instances
+    operations: str  # "package.module:Class", built as Class(facts)
+    facts: pulumi.Output[dict[str, Any]]
+    public_url: pulumi.Output[str]
+    ready: tuple[pulumi.Resource, ...] = ()  # what must exist before the first step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """One artefact put on an instance by one release. `release` is unique, so it also tells a stale process apart."""
+
+    image: str  # app@sha256:<64 hex>
+    version: str  # version tag of the manifest, e.g. "v2"
+    release: str  # release id, e.g. "20261124T140210Z-v2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artefact:
+    image: str
+    manifest: Manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """How a `manage.py` command ended. `output` is stdout and stderr interleaved, already streamed."""
+
+    status: int
+    output: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DjangoFacts:
+    """What the project's settings say inside one process's environment, as Django itself sees it."""
+
+    engine: str  # settings.DATABASES["default"]["ENGINE"]
+    host: str
+    port: str
+    name: str
+    user: str
+    secret_key_matches: bool | None  # None: the environment map gives no secret to compare with
+    debug: bool
+    allowed_hosts: tuple[str, ...]
+    cors_allowed_origins: tuple[str, ...] | None  # None: django-cors-headers is not installed
+    cors_allow_all: bool
+    static_root: str
+    media_root: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseFacts:
+    """The database that was given to the project."""
+
+    host: str
+    port: int
+    name: str
+    user: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backup:
+    name: str  # the release id, or "manual-<time>"
+    taken_at: str  # ISO 8601, UTC
+    verified: bool
+    location: str
+    bytes: int
+    detail: Mapping[str, Any] = field(default_factory=dict)  # tables, rows, media files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """The state of one instance or process. `deployment` is None when nothing was ever put on it."""
+
+    name: str
+    deployment: Deployment | None
+    running: bool
+    in_rotation: bool
+    address: str | None  # http://host:port, private; None for a process without one
+
+
+class Operations(Protocol):
+    """What the steps may do on a target. Each call is idempotent; each raises `TargetError`.
+
+    Built from the target's facts alone; reads secrets itself when it needs them, and never prints them.
+    """
+
+    def __init__(self, facts: Mapping[str, Any]) -> None: ...
+
+    # -- facts -----------------------------------------------------------------------------------------
+    @property
+    def public_url(self) -> str: ...
+    def artefact(self, image: str) -> Artefact:
+        """The pinned artefact, its digest and lock verified."""
+        ...
+
+    def missing_secrets(self) -> list[str]:
+        """Names (never values) of required secrets that do not resolve."""
+        ...
+
+    def secret(self, name: str) -> str: ...
+    def database(self) -> DatabaseFacts: ...
+    def instance(self, name: str) -> Instance: ...
+    def applied_migrations(self) -> frozenset[tuple[str, str]]:
+        """(app, name) as recorded in the database's django_migrations; empty where the table is not there."""
+        ...
+
+    # -- work beside the database ----------------------------------------------------------------------
+    def exclusive(self) -> AbstractContextManager[None]:
+        """One step of a stack at a time. Held by the step's children too, so that an orphan keeps it."""
+        ...
+
+    def manage(self, image: str, arguments: Sequence[str], *, release: str, process: str = "manage") -> Completed:
+        """Run `manage.py` of the artefact in the environment of `process` ("manage", "web", or a process's name)."""
+        ...
+
+    def django_facts(self, image: str, *, release: str, process: str) -> DjangoFacts: ...
+
+    # -- backups ---------------------------------------------------------------------------------------
+    def backup(self, name: str) -> Backup:
+        """Database and media, verified by listing and by a restore into a scratch database."""
+        ...
+
+    def last_backup(self) -> Backup | None: ...
+
+    # -- instances and processes -----------------------------------------------------------------------
+    def drain(self, name: str, *, timeout: float) -> None:
+        """Out of rotation; returns when no request is left in it (or it serves none)."""
+        ...
+
+    def replace(self, name: str, deployment: Deployment) -> None:
+        """Stop what runs there, start the deployment, do not wait for readiness, stay out of rotation."""
+        ...
+
+    def withdraw(self, name: str) -> None:
+        """Stop what runs there and leave it stopped and out of rotation (no earlier deployment to go back to)."""
+        ...
+
+    def deployed(self, name: str) -> Deployment | None:
+        """What really runs there, read from the running processes themselves, not from what was asked."""
+        ...
+
+    def startup_errors(self, name: str) -> list[str]:
+        """Lines of its log since its start which say that the start was not clean."""
+        ...
+
+    def admit(self, name: str, *, timeout: float) -> None:
+        """Into rotation; returns when the balancer itself sees it healthy."""
+        ...
+
+    # -- the record ------------------------------------------------------------------------------------
+    def append_record(self, line: str) -> None:
+        """Append one line durably and atomically."""
+        ...
+
+    def read_record(self) -> list[str]: ...
+
+
+def load_operations(path: str, facts: Mapping[str, Any]) -> Operations:
+    """The target's operations, from `"package.module:Class"`."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)(facts)
