@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-import os
 import re
-from collections.abc import Mapping
+import types
+import typing
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
+import pulumi
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 NAMESPACE = "relevo"
-IMAGE = re.compile(r"^(?:[a-z0-9][a-z0-9._/:-]*)@sha256:[0-9a-f]{64}$")
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 # What the environment map may be made of, besides {secret.NAME}. Every target gives each of them.
 PLACEHOLDERS = (
@@ -29,160 +32,235 @@ PLACEHOLDERS = (
     "static.root",
     "media.root",
 )
+# Set for every process by the target itself.
+RESERVED_VARIABLES = ("DJANGO_SETTINGS_MODULE", "PATH", "HOME")
+RESERVED_PROCESSES = ("web", "manage", "database", "cache", "edge")
 
 
 class SettingsError(Exception):
-    """The configuration cannot be used. One line: key, what was found, what is accepted, remedy."""
+    """The configuration cannot be used. A line a fault: key, what was found, what is accepted, remedy."""
 
 
 def invalid(fault: str, remedy: str) -> PydanticCustomError:
-    """A fault in the words of `style.md`; the key is put before it, so `fault` starts with a verb."""
+    """A fault in the words of the house; the key is put before it, so `fault` starts with a verb."""
     return PydanticCustomError("relevo", "{fault}; {remedy}.", {"fault": fault, "remedy": remedy})
+
+
+def accepts(what: str, **limits: Any) -> Any:
+    """The field's limits, with the words by which an error says them."""
+    return Field(description=what, **limits)
 
 
 class Section(BaseModel):
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, alias_generator=to_camel, populate_by_name=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        hide_input_in_errors=True,
     )
 
 
-Arguments = Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
-EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-SecretName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+Text = Annotated[str, accepts("text that is not empty", pattern=r"\S")]
+Port = Annotated[int, accepts("a port from 1024 to 65535", ge=1024, le=65535)]
+Seconds = Annotated[float, accepts("a number of seconds above 0", gt=0, le=24 * 3600, strict=False)]
+Arguments = Annotated[tuple[Text, ...], accepts("a list of words, at least one", min_length=1, strict=False)]
+ArgumentsList = Annotated[
+    tuple[Arguments, ...], accepts("a list of commands, each a list of words", strict=False)
+]
+ProcessName = Annotated[str, accepts("a name such as worker-2", pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+Variable = Annotated[str, accepts("a variable name such as DB_HOST", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Value = Annotated[str, accepts("text (in quotes where YAML would see a number)")]
+Environment = Annotated[dict[Variable, Value], accepts("a map from variable names to text")]
+SecretName = Annotated[str, accepts("a secret's name such as SECRET_KEY", pattern=r"^[A-Z][A-Z0-9_]*$")]
+Identifier = Annotated[
+    str, accepts("a PostgreSQL name of lower-case letters, digits and _", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+]
+EntryPoint = Annotated[
+    str, accepts("an object such as mysite.wsgi:application", pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+]
+HeaderName = Annotated[str, accepts("a header's name such as X-Release", pattern=r"^[A-Za-z0-9-]+$")]
+HeaderValue = Annotated[str, accepts("text on one line", pattern=r"^[^\r\n]*$")]
 
 
 class Probe(Section):
     """The request by which the balancer and the gate ask an instance whether it can serve."""
 
-    path: Annotated[str, Field(pattern=r"^/\S*$")] = "/"
-    status: Annotated[int, Field(ge=100, le=599)] = 200
-    headers: dict[str, str] = {}
-    release_header: str | None = None  # response header that carries the version, where the project sets one
-    instance_header: str | None = None
-    timeout_seconds: Annotated[float, Field(gt=0, le=60, strict=False)] = 2.0
+    path: str = accepts("a path such as /readyz/", pattern=r"^/\S*$", default="/")
+    status: int = accepts("an HTTP status from 100 to 599", ge=100, le=599, default=200)
+    headers: dict[HeaderName, HeaderValue] = accepts("a map from header names to text", default={})
+    release_header: HeaderName | None = (
+        None  # response header that carries the version, where the project sets one
+    )
+    instance_header: HeaderName | None = None
+    timeout_seconds: Seconds = 2.0
 
 
 class Process(Section):
-    """A further process of the same artefact: `command` is a program of its environment with its arguments."""
+    """A further process of the same artefact: `command` is a program of its environment and its arguments."""
 
     command: Arguments
-    environment: dict[EnvironmentName, str] = {}
+    environment: Environment = {}
 
 
 class Commands(Section):
     """Further `manage.py` commands, each a list of arguments, run in this order in the release."""
 
-    before_migrate: Annotated[tuple[Arguments, ...], Field(strict=False)] = ()
-    after_migrate: Annotated[tuple[Arguments, ...], Field(strict=False)] = ()
-    before_collectstatic: Annotated[tuple[Arguments, ...], Field(strict=False)] = ()
-    after_collectstatic: Annotated[tuple[Arguments, ...], Field(strict=False)] = ()
+    before_migrate: ArgumentsList = ()
+    after_migrate: ArgumentsList = ()
+    before_collectstatic: ArgumentsList = ()
+    after_collectstatic: ArgumentsList = ()
+
+
+def inside(value: str | None) -> str | None:
+    """`value`, a relative path that does not lead out of its folder."""
+    if value is not None and (Path(value).is_absolute() or ".." in Path(value).parts or not value.strip()):
+        raise invalid(
+            f'is "{value}", but only a path inside the folder given to relevo build is accepted',
+            "give a relative path without ..",
+        )
+    return value
 
 
 class Folders(Section):
     """Folders inside the project which its settings hard-code; each becomes a link to the target's folder."""
 
-    static: str | None = None
-    media: str | None = None
+    static: str | None = accepts("a folder inside the project such as staticfiles", default=None)
+    media: str | None = accepts("a folder inside the project such as media", default=None)
 
-    @field_validator("static", "media")
-    @classmethod
-    def inside_the_project(cls, value: str | None) -> str | None:
-        if value is not None and (Path(value).is_absolute() or ".." in Path(value).parts or not value.strip("./")):
-            raise invalid(
-                f'is "{value}", but a folder inside the project is needed', "give a relative path such as staticfiles"
-            )
-        return value
+    _inside = field_validator("static", "media")(inside)
 
 
 class Build(Section):
     """How `relevo build` freezes the project. All paths are relative to the folder given to it."""
 
-    project: str = "."  # the folder with manage.py
-    requirements: str = "requirements.txt"  # or a pyproject.toml
-    lock: str | None = None  # a committed lock with hashes to use as it is
-    packages: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    constraints: str | None = None
-    python: Annotated[str, Field(pattern=r"^3\.\d+$")] | None = None  # None: the version that runs Relevo
+    project: str = accepts("the folder with manage.py", default=".")
+    requirements: str = accepts("a requirements file or a pyproject.toml", default="requirements.txt")
+    lock: str | None = accepts("a committed lock with hashes", default=None)
+    packages: Annotated[
+        tuple[Text, ...], accepts("a list of requirements such as gunicorn==23.0.0", strict=False)
+    ] = ()
+    constraints: str | None = accepts("a constraints file", default=None)
+    python: str | None = accepts("a version such as 3.12", pattern=r"^3\.\d+$", default=None)
     # manage.py commands that prove the revision; their verdict is the pipeline that preflight asks for
-    pipeline: Annotated[tuple[Arguments, ...], Field(strict=False)] = ()
+    pipeline: ArgumentsList = ()
+
+    _inside = field_validator("project", "requirements", "lock", "constraints")(inside)
 
 
 class App(Section):
     """The Django project, as far as Relevo must know it."""
 
-    settings: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
-    wsgi: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
-    asgi: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
+    settings: str = accepts(
+        "a settings module such as mysite.settings", pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
+    )
+    wsgi: EntryPoint | None = None
+    asgi: EntryPoint | None = None
     build: Build = Build()
-    environment: dict[EnvironmentName, str] = {}
+    environment: Environment = {}
     secret_key: SecretName | None = "SECRET_KEY"  # the secret that settings.SECRET_KEY must be
-    processes: dict[Name, Process] = {}
+    processes: dict[ProcessName, Process] = accepts("a map from process names to their commands", default={})
     commands: Commands = Commands()
-    collectstatic: bool = True
+    collectstatic: bool = accepts("true or false", default=True)
     folders: Folders = Folders()
     probe: Probe = Probe()
-    workers: Annotated[int, Field(ge=1, le=64)] | None = None  # gunicorn workers an instance; None: by the hardware
-    threads: Annotated[int, Field(ge=1, le=64)] | None = None
-    worker_class: str | None = None  # None: gthread for WSGI, uvicorn_worker.UvicornWorker for ASGI
+    # None: derived from the hardware
+    workers: int | None = accepts("a number of gunicorn workers from 1 to 64", ge=1, le=64, default=None)
+    threads: int | None = accepts("a number of threads from 1 to 64", ge=1, le=64, default=None)
+    worker_class: Text | None = None  # None: gthread for WSGI, uvicorn_worker.UvicornWorker for ASGI
 
     @model_validator(mode="after")
     def one_entry_point(self) -> Self:
         if (self.wsgi is None) == (self.asgi is None):
             found = "has neither wsgi nor asgi" if self.wsgi is None else "has both wsgi and asgi"
-            raise invalid(f"{found}, but exactly one is needed", "set wsgi to PACKAGE.wsgi:application")
+            raise invalid(f"{found}, but exactly one is accepted", "set wsgi to PACKAGE.wsgi:application")
         return self
+
+    @field_validator("processes")
+    @classmethod
+    def free_names(cls, processes: dict[str, Process]) -> dict[str, Process]:
+        for name in processes:
+            if name in RESERVED_PROCESSES or name.startswith("instance-"):
+                raise invalid(
+                    f'has a process "{name}", but that name is the target\'s own', "choose another name"
+                )
+        return processes
+
+    def environments(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Each environment map with its key below `app`."""
+        yield "environment", self.environment
+        for name, process in self.processes.items():
+            yield f"processes.{name}.environment", process.environment
 
 
 class Secret(Section):
     """A required secret. `generate`: the target makes a random one when there is none."""
 
-    generate: bool = True
+    generate: bool = accepts("true or false", default=True)
 
 
 class Database(Section):
     """`binaries`: a folder with another PostgreSQL's initdb, postgres, pg_dump … for the local target."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")] = "app"
-    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")] = "app"
-    port: Annotated[int, Field(ge=1024, le=65535)] | None = None
-    binaries: str | None = None
-    max_connections: Annotated[int, Field(ge=10, le=1000)] = 100
+    name: Identifier = "app"
+    user: Identifier = "app"
+    port: Port | None = None
+    binaries: Text | None = None
+    max_connections: int = accepts("a number from 10 to 1000", ge=10, le=1000, default=100)
 
 
 class Cache(Section):
-    port: Annotated[int, Field(ge=1024, le=65535)] | None = None
-    max_memory_mb: Annotated[int, Field(ge=8, le=65536)] = 64
+    port: Port | None = None
+    max_memory_mb: int = accepts("a number of megabytes from 8 to 65536", ge=8, le=65536, default=64)
 
 
 class BackupPolicy(Section):
-    max_age_hours: Annotated[float, Field(gt=0, le=24 * 365, strict=False)] = 24 * 7
-    keep: Annotated[int, Field(ge=2, le=1000)] = 10
+    max_age_hours: float = accepts(
+        "a number of hours above 0", gt=0, le=24 * 365, strict=False, default=24 * 7
+    )
+    keep: int = accepts("a number of backups from 2 to 1000", ge=2, le=1000, default=10)
 
 
 class Limits(Section):
     """Seconds after which a step is given up."""
 
-    drain_seconds: Annotated[float, Field(gt=0, le=3600, strict=False)] = 30
-    ready_seconds: Annotated[float, Field(gt=0, le=3600, strict=False)] = 60
-    command_seconds: Annotated[float, Field(gt=0, le=24 * 3600, strict=False)] = 1800
+    drain_seconds: Seconds = 30.0
+    ready_seconds: Seconds = 60.0
+    command_seconds: Seconds = 1800.0
 
 
 class Notification(Section):
-    """One receiver. Exactly one of the three kinds; an `appriseSecret` names a secret whose value is the URL."""
+    """One receiver, of one kind. `apprise_secret` names a secret whose value is an apprise URL."""
 
-    console: bool = False
-    file: str | None = None
+    console: bool = accepts("true or false", default=False)
+    file: Text | None = None
     apprise_secret: SecretName | None = None
-    url: str | None = None  # an apprise URL that carries no credential, e.g. json://127.0.0.1:9000/hook
+    url: Text | None = None
+
+    @field_validator("url")
+    @classmethod
+    def without_credentials(cls, url: str | None) -> str | None:
+        if url is not None:
+            parts = urlsplit(url)
+            if not parts.scheme or not parts.netloc:
+                raise invalid("is not a URL", "give an apprise URL such as json://127.0.0.1:9000/hook")
+            if parts.username or parts.password:
+                raise invalid(
+                    "carries a credential, but settings hold no secret",
+                    "put the URL into a secret and name it by appriseSecret",
+                )
+        return url
 
     @model_validator(mode="after")
     def one_kind(self) -> Self:
-        kinds = [self.console, self.file is not None, self.apprise_secret is not None, self.url is not None]
-        if sum(kinds) != 1:
+        kinds = sum(
+            [self.console, self.file is not None, self.apprise_secret is not None, self.url is not None]
+        )
+        if kinds != 1:
             raise invalid(
-                f"names {sum(kinds)} kinds of receiver, but exactly one is needed",
-                "give one of console, file, url and appriseSecret",
+                f"names {kinds} kinds of receiver, but exactly one is accepted",
+                "give one of console: true, file, url and appriseSecret",
             )
         return self
 
@@ -190,18 +268,238 @@ class Notification(Section):
 class Settings(Section):
     """Everything that a stack's `Pulumi.<stack>.yaml` says under `relevo:`."""
 
-    target: Literal["local"]
+    target: Literal["local"] = accepts("local")
     app: App
-    image: str | None = None
-    instances: int = 2
-    port: Annotated[int, Field(ge=1024, le=65535)] | None = None  # the public one; None: a free one, then kept
-    smoke: str | None = None  # the scenario file, relative to the Pulumi project
-    secrets: dict[SecretName, Secret] = {"SECRET_KEY": Secret()}
+    image: str | None = accepts(
+        "a digest as relevo build prints it (app@sha256:<64 hex digits>)",
+        pattern=r"^[a-z0-9][a-z0-9._/:-]*@sha256:[0-9a-f]{64}$",
+        default=None,
+    )
+    instances: int = accepts("a whole number of at least 2", default=2)
+    port: Port | None = None  # the public one; None: a free one, then kept
+    smoke: Text | None = None  # the scenario file, relative to the Pulumi project
+    secrets: dict[SecretName, Secret] = accepts(
+        "a map from secret names to their options", default={"SECRET_KEY": Secret()}
+    )
     database: Database = Database()
     cache: Cache = Cache()
     backup: BackupPolicy = BackupPolicy()
     limits: Limits = Limits()
-    notify: Annotated[tuple[Notification, ...], Field(strict=False)] = (Notification(console=True),)
-    accept_incompatible: str | None = None  # a version whose breaking migrations are accepted, for that release only
-    responsible: str | None = None  # None: the CI actor or the git identity
-    state_dir: str | None = None  # None: .relevo/<stack> beside Pulumi.yaml
+    notify: Annotated[tuple[Notification, ...], accepts("a list of receivers", strict=False)] = (
+        Notification(console=True),
+    )
+    accept_incompatible: Text | None = None  # the version whose breaking migrations are accepted
+    responsible: Text | None = None  # None: the CI actor or the git identity
+    state_dir: Text | None = None  # None: .relevo/<stack> beside Pulumi.yaml
+
+    @field_validator("instances")
+    @classmethod
+    def enough_to_roll(cls, instances: int) -> int:
+        if instances < 2:
+            raise invalid(f"is {instances}, but a rolling release needs at least 2", "raise it")
+        return instances
+
+    @model_validator(mode="after")
+    def consistent(self) -> Self:
+        for key, environment in self.app.environments():
+            for variable, template in environment.items():
+                self._check_variable(f"app.{key}.{variable}", variable, template)
+        if self.app.secret_key is not None:
+            if self.app.secret_key not in self.secrets:
+                raise at(
+                    "app.secretKey",
+                    f"is {self.app.secret_key}, which is not among relevo:secrets",
+                    "declare it there, or set app.secretKey to null if the project has no such key",
+                )
+            carried = f"{{secret.{self.app.secret_key}}}"
+            if carried not in self.app.environment.values():
+                raise at(
+                    "app.environment",
+                    f"has no variable with {carried}, but settings.SECRET_KEY must be that secret",
+                    f'add the variable that the project reads, e.g. SECRET_KEY: "{carried}"',
+                )
+        for index, receiver in enumerate(self.notify):
+            if receiver.apprise_secret is not None and receiver.apprise_secret not in self.secrets:
+                raise at(
+                    f"notify[{index}].appriseSecret",
+                    f"is {receiver.apprise_secret}, which is not among relevo:secrets",
+                    "declare it there with generate: false",
+                )
+        used: dict[int, str] = {}
+        ports = {"port": self.port, "database.port": self.database.port, "cache.port": self.cache.port}
+        for key, port in ports.items():
+            if port is None:
+                continue
+            if port in used:
+                raise at(key, f"is {port}, which relevo:{used[port]} has already", "give each its own port")
+            used[port] = key
+        return self
+
+    def _check_variable(self, key: str, variable: str, template: str) -> None:
+        if variable in RESERVED_VARIABLES or variable.startswith("RELEVO_"):
+            remedy = "use app.settings" if variable == "DJANGO_SETTINGS_MODULE" else "choose another name"
+            raise at(key, "is set by the target itself", remedy)
+        rest = template.replace("{{", "").replace("}}", "")
+        for placeholder in PLACEHOLDER.findall(rest):
+            if placeholder.startswith("secret."):
+                if placeholder.removeprefix("secret.") not in self.secrets:
+                    raise at(
+                        key, f"uses {{{placeholder}}}, which is not among relevo:secrets", "declare it there"
+                    )
+            elif placeholder not in PLACEHOLDERS:
+                accepted = f"{{secret.NAME}} and {', '.join(PLACEHOLDERS)}"
+                raise at(
+                    key,
+                    f"uses {{{placeholder}}}, but only {accepted} are accepted",
+                    did_you_mean(placeholder, PLACEHOLDERS) or "write a literal brace as {{ or }}",
+                )
+        if "{" in PLACEHOLDER.sub("", rest) or "}" in PLACEHOLDER.sub("", rest):
+            raise at(key, "has a brace without its pair", "write a literal brace as {{ or }}")
+
+
+def at(key: str, fault: str, remedy: str) -> PydanticCustomError:
+    """A fault of a key that the validator knows better than pydantic."""
+    return PydanticCustomError("relevo", "{fault}; {remedy}.", {"key": key, "fault": fault, "remedy": remedy})
+
+
+def did_you_mean(found: str, accepted: typing.Iterable[str]) -> str | None:
+    close = difflib.get_close_matches(found, list(accepted), n=1)
+    return f"did you mean {close[0]}" if close else None
+
+
+def load() -> Settings:
+    """The running stack's settings. Raises `SettingsError`."""
+    config = pulumi.runtime.config
+    values = {**config.get_config_env(), **config.CONFIG.get()}
+    secret = set(config.get_config_secret_keys_env()) | config._SECRET_KEYS.get()
+    ours = {key: value for key, value in values.items() if key.startswith(f"{NAMESPACE}:")}
+    return parse(ours, source=f"Pulumi.{pulumi.get_stack()}.yaml", secret=secret)
+
+
+def load_file(path: Path) -> Settings:
+    """The settings of a `Pulumi.<stack>.yaml`, outside the engine. Raises `SettingsError`."""
+    try:
+        document = YAML(typ="safe").load(path.read_text())
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{path.name} is missing, but each stack has one; copy Pulumi.local.yaml."
+        ) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{path.name} is not YAML ({' '.join(str(error).split())}); correct it."
+        ) from None
+    config = (document or {}).get("config") if isinstance(document or {}, dict) else None
+    if not isinstance(config, dict):
+        raise SettingsError(
+            f"{path.name} has no map under config, but relevo: keys are needed; copy Pulumi.local.yaml."
+        )
+    ours = {key: value for key, value in config.items() if str(key).startswith(f"{NAMESPACE}:")}
+    # The engine hands scalars over as text and the rest as JSON: do likewise, so that both readers agree.
+    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in ours.items()}
+    secret = {key for key, value in ours.items() if isinstance(value, dict) and "secure" in value}
+    return parse(values, source=path.name, secret=secret)
+
+
+def parse(values: Mapping[str, str], *, source: str, secret: typing.Collection[str] = ()) -> Settings:
+    """Settings from `relevo:key` → text, where what is not text is JSON. `source` is named in errors."""
+    if secret:
+        key = sorted(secret)[0]
+        raise SettingsError(
+            f"{key} is encrypted, but settings hold no secret; use relevo secret set and its name."
+        )
+    fields = {to_camel(name): field for name, field in Settings.model_fields.items()}
+    document: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key.removeprefix(f"{NAMESPACE}:")
+        textual = name in fields and str in _alternatives(fields[name].annotation)
+        try:
+            document[name] = value if textual else json.loads(value)
+        except (TypeError, ValueError):
+            document[name] = value
+    try:
+        return Settings.model_validate(document)
+    except ValidationError as error:
+        lines = [_line(detail, document, source) for detail in error.errors(include_url=False)]
+        raise SettingsError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _line(detail: ErrorDetails, document: Mapping[str, Any], source: str) -> str:
+    """One fault as key, what was found, what is accepted, remedy."""
+    context = detail.get("ctx", {})
+    parts = [part for part in detail["loc"] if part != "[key]"]
+    key = f"{NAMESPACE}:{_path(parts)}" if parts else f"{NAMESPACE}:{context.get('key', '')}"
+    if detail["type"] == "relevo":
+        return f"{key} {detail['msg']}"
+    of_key = "[key]" in detail["loc"]
+    model, accepted = _find(parts, of_key=of_key)
+    if detail["type"] == "extra_forbidden":
+        known = sorted(to_camel(name) for name in model.model_fields)
+        remedy = did_you_mean(str(parts[-1]), known) or "remove it"
+        return f"{key} is not a key, but only {', '.join(known)} are accepted there; {remedy}."
+    if detail["type"] == "missing":
+        return f"{key} is missing, but {accepted or 'it'} is needed; add it to {source}."
+    found = _shown(parts[-1] if of_key else _value(document, parts))
+    if parts[0] == "secrets" and not of_key:
+        found = "something else"  # whoever writes a value there means it as the secret
+    return f"{key} is {found}, but {accepted or 'a map'} is accepted; correct it in {source}."
+
+
+def _path(parts: list[int | str]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _value(document: Any, parts: list[int | str]) -> Any:
+    for part in parts:
+        document = document[part]
+    return document
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    """The members of a union, or the type alone, without what `Annotated` adds."""
+    if typing.get_origin(annotation) is Annotated:
+        return _alternatives(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        return tuple(part for member in typing.get_args(annotation) for part in _alternatives(member))
+    return (str,) if typing.get_origin(annotation) is Literal else (annotation,)
+
+
+def _find(parts: list[int | str], *, of_key: bool) -> tuple[type[BaseModel], str | None]:
+    """The section in which a fault lies, and the words for what is accepted there (`of_key`: as a key)."""
+    model: type[BaseModel] = Settings
+    annotation: Any = Settings
+    accepted: str | None = None
+    for part in parts:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+            field = next(
+                (f for name, f in model.model_fields.items() if part in (name, to_camel(name))), None
+            )
+            if field is None:
+                return model, accepted
+            annotation, accepted = field.annotation, field.description
+        elif typing.get_origin(annotation) is dict:
+            names, values = typing.get_args(annotation)
+            annotation, accepted = (names if of_key and part == parts[-1] else values), None
+        elif typing.get_origin(annotation) is tuple:
+            annotation, accepted = typing.get_args(annotation)[0], None
+        annotation, accepted = _unwrap(annotation, accepted)
+    return model, accepted
+
+
+def _unwrap(annotation: Any, accepted: str | None) -> tuple[Any, str | None]:
+    """The one type inside unions with None and `Annotated`, and the description that the latter carries."""
+    while True:
+        if typing.get_origin(annotation) is Annotated:
+            annotation, *extras = typing.get_args(annotation)
+            accepted = accepted or next(
+                (extra.description for extra in extras if hasattr(extra, "description")), None
+            )
+        elif typing.get_origin(annotation) in (types.UnionType, typing.Union):
+            annotation = next(member for member in typing.get_args(annotation) if member is not type(None))
+        else:
+            return annotation, accepted

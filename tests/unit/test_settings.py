@@ -1,0 +1,180 @@
+"""The hostile configuration table: each fault gets its one line before anything changes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stacks.settings import Settings, SettingsError, load_file, parse
+
+APP: dict[str, Any] = {
+    "settings": "mysite.settings",
+    "wsgi": "mysite.wsgi:application",
+    "environment": {"SECRET_KEY": "{secret.SECRET_KEY}", "DATABASE_URL": "{database.url}"},
+}
+GOOD: dict[str, Any] = {"target": "local", "app": APP}
+
+
+def app(**changes: Any) -> dict[str, Any]:
+    return {"app": {**APP, **changes}}
+
+
+def environment(**variables: Any) -> dict[str, Any]:
+    return app(environment={**APP["environment"], **variables})
+
+
+def parsed(changes: dict[str, Any]) -> Settings:
+    document = {**GOOD, **changes}
+    values = {
+        f"relevo:{key}": value if isinstance(value, str) else json.dumps(value)
+        for key, value in document.items()
+        if value is not ...
+    }
+    return parse(values, source="Pulumi.local.yaml")
+
+
+HOSTILE: list[tuple[dict[str, Any], str]] = [
+    ({"target": ...}, "relevo:target is missing, but local is needed; add it to Pulumi.local.yaml."),
+    ({"target": "aws"}, 'relevo:target is "aws", but local is accepted; correct it in Pulumi.local.yaml.'),
+    ({"app": ...}, "relevo:app is missing, but"),
+    ({"app": "mysite"}, 'relevo:app is "mysite", but a map is accepted;'),
+    ({"app": []}, "relevo:app is [], but a map is accepted;"),
+    ({"image": "latest"}, 'relevo:image is "latest", but a digest as relevo build prints it'),
+    ({"image": "app:v1"}, 'relevo:image is "app:v1", but a digest'),
+    ({"image": "app@sha256:abc"}, 'relevo:image is "app@sha256:abc", but a digest'),
+    ({"image": "app@sha256:" + "A" * 64}, 'relevo:image is "app@sha256:AAAA'),
+    ({"instances": 1}, "relevo:instances is 1, but a rolling release needs at least 2; raise it."),
+    ({"instances": 0}, "relevo:instances is 0, but a rolling release needs at least 2; raise it."),
+    ({"instances": -3}, "relevo:instances is -3, but"),
+    ({"instances": "two"}, 'relevo:instances is "two", but a whole number of at least 2 is accepted;'),
+    ({"instances": 2.5}, "relevo:instances is 2.5, but a whole number of at least 2 is accepted;"),
+    ({"instances": True}, "relevo:instances is true, but a whole number of at least 2 is accepted;"),
+    ({"instances": None}, "relevo:instances is null, but a whole number of at least 2 is accepted;"),
+    ({"instnaces": 2}, "did you mean instances."),
+    ({"port": 80}, "relevo:port is 80, but a port from 1024 to 65535 is accepted;"),
+    ({"port": 70000}, "relevo:port is 70000, but a port from 1024 to 65535 is accepted;"),
+    (
+        {"port": 8000, "database": {"port": 8000}},
+        "relevo:database.port is 8000, which relevo:port has already; give each its own port.",
+    ),
+    ({"smoke": ""}, 'relevo:smoke is "", but text that is not empty is accepted;'),
+    ({"database": {"name": "Bad Name"}}, 'relevo:database.name is "Bad Name", but a PostgreSQL name'),
+    ({"database": {"user": "app; drop"}}, 'relevo:database.user is "app; drop", but a PostgreSQL name'),
+    ({"database": {"maxConnections": 5}}, "relevo:database.maxConnections is 5, but a number from 10"),
+    ({"cache": {"maxMemoryMb": "lots"}}, 'relevo:cache.maxMemoryMb is "lots", but a number of megabytes'),
+    ({"limits": {"drainSeconds": 0}}, "relevo:limits.drainSeconds is 0, but a number of seconds above 0"),
+    ({"limits": {"readySeconds": -1}}, "relevo:limits.readySeconds is -1, but a number of seconds"),
+    ({"backup": {"keep": 1}}, "relevo:backup.keep is 1, but a number of backups from 2 to 1000"),
+    ({"backup": {"maxAgeHours": 0}}, "relevo:backup.maxAgeHours is 0, but a number of hours above 0"),
+    (
+        {"secrets": {"secret": {}}},
+        'relevo:secrets.secret is "secret", but a secret\'s name such as SECRET_KEY',
+    ),
+    ({"secrets": {"SECRET_KEY": "hunter2"}}, "relevo:secrets.SECRET_KEY is"),
+    ({"secrets": {}}, "relevo:app.environment.SECRET_KEY uses {secret.SECRET_KEY}, which is not among"),
+    ({"notify": [{"console": True, "file": "x"}]}, "relevo:notify[0] names 2 kinds of receiver, but exactly"),
+    ({"notify": [{}]}, "relevo:notify[0] names 0 kinds of receiver, but exactly one is accepted;"),
+    ({"notify": [{"url": "json://user:pass@host/x"}]}, "relevo:notify[0].url carries a credential, but"),
+    ({"notify": [{"url": "nowhere"}]}, "relevo:notify[0].url is not a URL;"),
+    ({"notify": [{"appriseSecret": "HOOK"}]}, "relevo:notify[0].appriseSecret is HOOK, which is not among"),
+    (app(settings="my site"), 'relevo:app.settings is "my site", but a settings module such as'),
+    (
+        app(wsgi="mysite.wsgi"),
+        'relevo:app.wsgi is "mysite.wsgi", but an object such as mysite.wsgi:application',
+    ),
+    (app(asgi="mysite.asgi:application"), "relevo:app has both wsgi and asgi, but exactly one is accepted;"),
+    (app(wsgi=None), "relevo:app has neither wsgi nor asgi, but exactly one is accepted;"),
+    (app(setings="x"), "relevo:app.setings is not a key, but only"),
+    (app(secretKey="JWT_KEY"), "relevo:app.secretKey is JWT_KEY, which is not among relevo:secrets;"),
+    (app(environment={}), "relevo:app.environment has no variable with {secret.SECRET_KEY}, but"),
+    (environment(DB="{database.hsot}"), "did you mean database.host."),
+    (environment(DB="{secret.DB}"), "relevo:app.environment.DB uses {secret.DB}, which is not among"),
+    (environment(DB="{"), "relevo:app.environment.DB has a brace without its pair;"),
+    (environment(PORT=5432), "relevo:app.environment.PORT is 5432, but text (in quotes"),
+    (
+        app(environment={**APP["environment"], "1DB": "x"}),
+        'relevo:app.environment.1DB is "1DB", but a variable',
+    ),
+    (environment(PATH="/bin"), "relevo:app.environment.PATH is set by the target itself;"),
+    (environment(RELEVO_IMAGE="x"), "relevo:app.environment.RELEVO_IMAGE is set by the target itself;"),
+    (environment(DJANGO_SETTINGS_MODULE="x"), "use app.settings."),
+    (app(probe={"path": "readyz"}), 'relevo:app.probe.path is "readyz", but a path such as /readyz/'),
+    (app(probe={"status": 99}), "relevo:app.probe.status is 99, but an HTTP status from 100 to 599"),
+    (app(probe={"headers": {"Host": "a\r\nX: y"}}), "relevo:app.probe.headers.Host is"),
+    (app(processes={"web": {"command": ["x"]}}), 'relevo:app.processes has a process "web", but'),
+    (app(processes={"instance-1": {"command": ["x"]}}), 'relevo:app.processes has a process "instance-1"'),
+    (app(processes={"worker": {"command": []}}), "relevo:app.processes.worker.command is [], but a list of"),
+    (app(processes={"worker": {"command": "run"}}), 'relevo:app.processes.worker.command is "run", but a'),
+    (app(commands={"afterMigrate": ["seed"]}), 'relevo:app.commands.afterMigrate[0] is "seed", but a list'),
+    (app(build={"project": "/srv"}), 'relevo:app.build.project is "/srv", but only a path inside'),
+    (app(build={"requirements": "../r.txt"}), 'relevo:app.build.requirements is "../r.txt", but only a'),
+    (app(build={"python": "2.7"}), 'relevo:app.build.python is "2.7", but a version such as 3.12'),
+    (app(folders={"media": "../media"}), 'relevo:app.folders.media is "../media", but only a path inside'),
+    (app(workers=0), "relevo:app.workers is 0, but a number of gunicorn workers from 1 to 64"),
+    (app(collectstatic="yes"), 'relevo:app.collectstatic is "yes", but true or false is accepted;'),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), HOSTILE, ids=[expected[:60] for _, expected in HOSTILE])
+def test_a_bad_setting_gets_one_line_with_key_fault_and_remedy(
+    changes: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parsed(changes)
+    message = str(caught.value)
+    assert expected in message
+    assert re.fullmatch(r"relevo:[^\n]+; [^\n]+\.", message), "one line, with a remedy after the semicolon"
+
+
+def test_every_fault_is_said_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parsed({"instances": 1, "port": 80})
+    assert [line.split()[0] for line in str(caught.value).splitlines()] == ["relevo:instances", "relevo:port"]
+
+
+def test_an_encrypted_setting_is_refused_since_settings_hold_no_secret(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.local.yaml"
+    path.write_text("config:\n  relevo:target: local\n  relevo:responsible:\n    secure: v1:abc\n")
+    with pytest.raises(
+        SettingsError, match=r"^relevo:responsible is encrypted, but .*; use relevo secret set"
+    ):
+        load_file(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, "Pulumi.x.yaml is missing, but"),
+        ("config: [", "Pulumi.x.yaml is not YAML"),
+        ("- a", "Pulumi.x.yaml has no map under config"),
+        ("", "Pulumi.x.yaml has no map under config"),
+        ("config: 3", "Pulumi.x.yaml has no map under config"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, text: str | None, expected: str) -> None:
+    path = tmp_path / "Pulumi.x.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load_file(path)
+    assert str(caught.value).startswith(expected)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_value_of_a_secret_is_not_repeated_by_its_error() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parsed({"notify": [{"url": "json://user:hunter2@host/x"}], "secrets": {"SECRET_KEY": "hunter2"}})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_both_readers_accept_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.local.yaml"
+    path.write_text(
+        "config:\n  relevo:target: local\n  relevo:instances: 3\n  relevo:acceptIncompatible: 3\n"
+        f"  relevo:app: {json.dumps(APP)}\n  other:key: 1\n"
+    )
+    assert load_file(path) == parsed({"instances": 3, "acceptIncompatible": "3"})
