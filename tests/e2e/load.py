@@ -1,0 +1,92 @@
+"""Constant load on the public address, by locust, which never retries: 16 clients that read, and count."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+CLIENTS = 16
+LONGEST = 300  # seconds; the load ends by itself however the test ends
+
+LOCUSTFILE = """\
+import os
+from locust import FastHttpUser, constant, task
+
+class Reader(FastHttpUser):
+    wait_time = constant(0.02)
+    max_retries = 0
+    connection_timeout = network_timeout = 10
+
+    @task
+    def read(self):
+        self.client.get(os.environ["LOAD_PATH"], name="read")
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    requests: int
+    failures: int
+    slowest: float  # seconds
+    errors: tuple[str, ...]
+
+
+class Load:
+    """`with Load(url, "/path") as load: …`; then `load.measured`."""
+
+    measured: Measured
+
+    def __init__(self, url: str, path: str) -> None:
+        self.url = url
+        self.path = path
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="relevo-load-")
+        folder = Path(self._folder.name)
+        (folder / "locustfile.py").write_text(LOCUSTFILE)
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "locust", "--headless", "--only-summary", "--json"),
+                *("-f", str(folder / "locustfile.py"), "--host", self.url),
+                *("--users", str(CLIENTS), "--spawn-rate", str(CLIENTS), "--run-time", f"{LONGEST}s"),
+                *("--exit-code-on-error", "0", "--stop-timeout", "10", "--csv", str(folder / "load")),
+            ],
+            cwd=folder,
+            env={**os.environ, "LOAD_PATH": self.path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.send_signal(signal.SIGINT)
+        try:
+            output, log = self._process.communicate(timeout=30)
+            folder = Path(self._folder.name)
+            if error is None:
+                (entry,) = json.loads(output)
+                failures = folder / "load_failures.csv"
+                lines = failures.read_text().splitlines()[1:] if failures.exists() else []
+                self.measured = Measured(
+                    requests=entry["num_requests"],
+                    failures=entry["num_failures"],
+                    slowest=entry["max_response_time"] / 1000,
+                    errors=tuple(lines),
+                )
+        except ValueError as broken:
+            raise AssertionError(f"locust said: {output[-500:]} {log[-2000:]}") from broken
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._folder.cleanup()
