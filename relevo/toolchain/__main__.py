@@ -1,0 +1,13 @@
+"""`python -m relevo.toolchain setup`: gets the engine and its parts, and creates the local stack. See setup.py."""
+
+import sys
+
+from relevo.toolchain.engine import NoEngine
+from relevo.toolchain.setup import NoStack, setup
+
+if sys.argv[1:] != ["setup"]:
+    sys.exit("usage: python -m relevo.toolchain setup")
+try:
+    setup()
+except (NoEngine, NoStack) as error:
+    sys.exit(f"relevo: {error}")

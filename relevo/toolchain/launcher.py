@@ -1,0 +1,118 @@
+"""The `pulumi` of the checkout's environment: sets what a local stack needs, then becomes the real engine.
+
+So that in an activated environment plain `pulumi up --stack local` is all that one types. Every variable that
+the caller has set wins. Only the standard library: every `pulumi` command pays for what is imported here.
+"""
+
+import json
+import os
+import secrets
+import socket
+import sys
+from collections.abc import MutableMapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import unquote, urlsplit
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+STATE = CHECKOUT / ".relevo"
+ENVIRONMENT = Path(sys.prefix)
+TOOLCHAIN = ENVIRONMENT / "relevo-toolchain.json"
+OWN_PARTS = ENVIRONMENT / "relevo-toolchain" / "bin"
+"""Our language host and dynamic provider, on PATH only for an engine that has none of its own."""
+
+_MARK = b"relevo.toolchain.launcher"
+
+
+def is_launcher(program: Path) -> bool:
+    """Whether this is the console script of some checkout and not a real engine."""
+    with program.open("rb") as file:
+        return _MARK in file.read(4096)
+
+
+def main() -> NoReturn:
+    try:
+        toolchain = json.loads(TOOLCHAIN.read_text())
+    except FileNotFoundError:
+        sys.exit(f"{TOOLCHAIN} does not exist, but says which engine to run; run `make setup` in {CHECKOUT}.")
+    environment = dict(os.environ)
+    prepare(environment, toolchain["pulumi"], own_parts=toolchain["own_parts"])
+    for lock in remove_stale_locks(environment["PULUMI_BACKEND_URL"]):
+        print(f"relevo: removed the lock {lock}: its pulumi does not run any more", file=sys.stderr)
+    try:
+        os.execve(toolchain["pulumi"], [toolchain["pulumi"], *sys.argv[1:]], environment)
+    except FileNotFoundError:
+        sys.exit(f"{toolchain['pulumi']} does not exist any more; run `make setup` in {CHECKOUT}.")
+
+
+def prepare(environment: MutableMapping[str, str], pulumi: str, *, own_parts: bool) -> None:
+    """Completes the environment of an engine, and creates the state folder and the passphrase that it names."""
+    folders = [str(ENVIRONMENT / "bin"), str(Path(pulumi).parent)]
+    if own_parts:
+        folders.insert(1, str(OWN_PARTS))
+        # What the engine would look for with these is not to be had here; asking takes seconds each time.
+        environment.setdefault("PULUMI_HOME", str(STATE / "pulumi-home"))
+        environment.setdefault("PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "1")
+    environment["PATH"] = os.pathsep.join([*folders, environment.get("PATH", os.defpath)])
+    environment.setdefault("PULUMI_SKIP_UPDATE_CHECK", "1")
+    if "PULUMI_BACKEND_URL" not in environment:
+        backend = STATE / "pulumi"
+        backend.mkdir(parents=True, exist_ok=True)
+        environment["PULUMI_BACKEND_URL"] = backend.as_uri()
+    if not environment.keys() & {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"}:
+        environment["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(ensure_passphrase(STATE / "passphrase"))
+
+
+def ensure_passphrase(file: Path) -> Path:
+    """The file with the passphrase of this checkout's stacks; made of 32 random bytes if there is none."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.{os.getpid()}")
+    if not file.exists():
+        part.touch(mode=0o600)
+        part.write_text(secrets.token_urlsafe(32))
+        try:
+            os.link(part, file)  # unlike a rename it never replaces what another process has just made
+        except FileExistsError:
+            pass
+        finally:
+            part.unlink()
+    return file
+
+
+def remove_stale_locks(backend: str) -> list[Path]:
+    """Removes the locks of engines that were killed, so that the next `up` converges; returns them.
+
+    A lock of another host, one that cannot be read and one whose process may be alive all stay.
+    """
+    url = urlsplit(backend)
+    if url.scheme != "file":
+        return []
+    locks = Path(unquote(url.path), ".pulumi", "locks")
+    removed = []
+    for lock in locks.glob("**/*.json"):
+        try:
+            holder = json.loads(lock.read_text())
+            stale = holder["hostname"] == socket.gethostname() and not runs(holder)
+        except (OSError, ValueError, KeyError):
+            continue
+        if stale:
+            lock.unlink(missing_ok=True)
+            removed.append(lock)
+    return removed
+
+
+def runs(holder: dict[str, Any]) -> bool:
+    """Whether the pulumi that wrote a lock may be alive: its pid is, and was before the lock was written."""
+    import psutil
+
+    try:
+        process = psutil.Process(holder["pid"])
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        written = datetime.fromisoformat(holder["timestamp"][:26].rstrip("Z") + "+00:00").timestamp()
+        return "pulumi" in process.name() and process.create_time() <= written + 1
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True

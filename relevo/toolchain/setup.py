@@ -1,0 +1,84 @@
+"""What `make setup` does once the environment is there. Can be run at any time; quick when all is done."""
+
+import json
+import os
+import re
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+
+from relevo.toolchain import engine as engines
+from relevo.toolchain.engine import Engine, say
+from relevo.toolchain.launcher import CHECKOUT, OWN_PARTS, TOOLCHAIN, prepare
+
+STACK = "local"
+
+
+class NoStack(Exception):
+    """The local stack cannot be created; the text names the remedy."""
+
+
+def setup() -> None:
+    """Raises NoEngine or NoStack."""
+    engine = engines.resolve()
+    if engine.own_parts:
+        engines.write_own_parts(engine, OWN_PARTS)
+    write_whole(TOOLCHAIN, json.dumps(asdict(engine), indent=2) + "\n")
+    environment = dict(os.environ)
+    prepare(environment, engine.pulumi, own_parts=engine.own_parts)
+    if not engines.has_command_plugin(engine, environment):
+        engines.install_command_plugin(engine, environment)
+    create_stack(engine, environment)
+    kind = "built from Go modules" if engine.own_parts else "official"
+    say(f"ready: Pulumi {engine.version}, {kind}, {engine.pulumi}")
+
+
+def create_stack(engine: Engine, environment: dict[str, str]) -> None:
+    """Creates the local stack in its backend if it is not there. Raises NoStack."""
+    if not environment["PULUMI_BACKEND_URL"].startswith("file://"):
+        return
+    listed = run(engine, environment, "stack", "ls", "--json")
+    if any(stack["name"].rpartition("/")[2] == STACK for stack in json.loads(listed)):
+        return
+    drop_foreign_salt(CHECKOUT / f"Pulumi.{STACK}.yaml")
+    say(f"creating the stack {STACK}")
+    run(engine, environment, "stack", "init", STACK)
+
+
+def drop_foreign_salt(config: Path) -> None:
+    """Removes the `encryptionsalt` of another checkout's passphrase, with which no stack could be created here.
+
+    Raises NoStack if values were encrypted with it: only that passphrase can read them.
+    """
+    text = config.read_text() if config.is_file() else ""
+    without = re.sub(r"^encryptionsalt:.*\n?", "", text, flags=re.MULTILINE)
+    if without == text:
+        return
+    if re.search(r"^\s*-?\s*secure:", text, flags=re.MULTILINE):
+        raise NoStack(
+            f"{config.name} has secrets encrypted with another checkout's passphrase, but this one has its own; "
+            "set PULUMI_CONFIG_PASSPHRASE_FILE to that checkout's .relevo/passphrase."
+        )
+    say(f"removing from {config.name} the encryptionsalt of another checkout; a new one follows")
+    write_whole(config, without)
+
+
+def run(engine: Engine, environment: dict[str, str], *arguments: str) -> str:
+    """The stdout of a pulumi command in the checkout. Raises NoStack with its stderr."""
+    done = subprocess.run(
+        [engine.pulumi, *arguments, "--non-interactive"],
+        cwd=CHECKOUT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise NoStack(f"`pulumi {' '.join(arguments)}` failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Never leaves half a file."""
+    part = file.with_name(f".{file.name}.{os.getpid()}")
+    part.write_text(text)
+    part.replace(file)
