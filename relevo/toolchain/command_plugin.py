@@ -372,7 +372,9 @@ class Runner:
             "stderr": Value(string_value=without_last_newline(captured.stderr)),
         }
         if (globs := inputs.get("assetPaths")) is not None:
-            outputs["assets"] = Value(struct_value=Struct(fields=find_files(folder or str(Path.cwd()), globs)))
+            outputs["assets"] = Value(
+                struct_value=Struct(fields=find_files(folder or str(Path.cwd()), globs))
+            )
         if (globs := inputs.get("archivePaths")) is not None:
             outputs["archive"] = archive(find_files(folder or str(Path.cwd()), globs))
         return outputs

@@ -1,7 +1,7 @@
 """Which Pulumi engine this machine gets: the one on PATH, else the official one, else one built from Go modules.
 
 The last needs nothing but a package registry. It brings no Python language host and no command plugin of its
-own, so it gets ours (see `write_own_parts`).
+own, so it gets ours (see `with_own_parts`).
 """
 
 import contextlib
@@ -17,10 +17,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from relevo.toolchain.launcher import is_launcher
+from relevo.toolchain.launcher import PARTS, is_launcher
 
 MINIMUM = (3, 259, 0)
 """The oldest engine that the tests have seen working."""
@@ -82,10 +82,10 @@ def is_new_enough(version: str) -> bool:
 
 
 def on_path(path: str) -> Engine | None:
-    """The first `pulumi` on PATH that is new enough, has its Python language host and is not our launcher."""
+    """The first `pulumi` on PATH that is new enough, has its Python language host and is none of ours."""
     for folder in filter(None, path.split(os.pathsep)):
         pulumi = Path(folder, "pulumi")
-        if not os.access(pulumi, os.X_OK) or is_launcher(pulumi) or cache() in pulumi.resolve().parents:
+        if not os.access(pulumi, os.X_OK) or PARTS in pulumi.parts or is_launcher(pulumi):
             continue
         version = version_of(pulumi)
         if version is None or not is_new_enough(version):
@@ -144,10 +144,11 @@ def build() -> Engine:
     return engine
 
 
-def write_own_parts(engine: Engine, folder: Path) -> None:
-    """Writes the Python language host and the dynamic provider that an engine of ours lacks.
+def with_own_parts(engine: Engine, folder: Path) -> Engine:
+    """The same engine in a folder of the checkout, beside the language host and dynamic provider that it lacks.
 
-    They lie in the checkout's environment, not in the cache: the cache is shared by checkouts.
+    The engine looks for them beside itself, and takes them from PATH only with a warning. They do not lie in the
+    cache because checkouts of different revisions share it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sdk = Path(engine.pulumi).parents[1] / "sdk"
@@ -156,6 +157,10 @@ def write_own_parts(engine: Engine, folder: Path) -> None:
     serve, guard = (f"exec {python} -P -m relevo.toolchain.{name}" for name in ("serve", "guard"))
     _script(folder / "pulumi-language-python", f'{serve} language {executor} "$@"')
     _script(folder / _PROVIDER, f'{guard} {provider} "$@"')
+    pulumi = folder / "pulumi"
+    if not pulumi.exists() or pulumi.stat().st_size != Path(engine.pulumi).stat().st_size:
+        _link(Path(engine.pulumi), pulumi)
+    return replace(engine, pulumi=str(pulumi))
 
 
 def has_command_plugin(engine: Engine, environment: Mapping[str, str]) -> bool:
@@ -297,5 +302,19 @@ def _copy_sdk(go: str, folder: Path) -> None:
 
 
 def _script(path: Path, line: str) -> None:
-    path.write_text(f"#!/bin/sh\n{line}\n")
-    path.chmod(0o755)
+    text = f"#!/bin/sh\n{line}\n"
+    if not path.is_file() or path.read_text() != text:
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        part.write_text(text)
+        part.chmod(0o755)
+        part.replace(path)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link, since a symbolic one would not move the engine; a copy where the cache is on another disk."""
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        os.link(source, part)
+    except OSError:
+        shutil.copy2(source, part)
+    part.replace(target)

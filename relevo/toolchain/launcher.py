@@ -19,8 +19,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 STATE = CHECKOUT / ".relevo"
 ENVIRONMENT = Path(sys.prefix)
 TOOLCHAIN = ENVIRONMENT / "relevo-toolchain.json"
-OWN_PARTS = ENVIRONMENT / "relevo-toolchain" / "bin"
-"""Our language host and dynamic provider, on PATH only for an engine that has none of its own."""
+PARTS = "relevo-toolchain"
+"""The folder in an environment where an engine that was built has our language host beside it."""
 
 _MARK = b"relevo.toolchain.launcher"
 
@@ -48,13 +48,13 @@ def main() -> NoReturn:
 
 def prepare(environment: MutableMapping[str, str], pulumi: str, *, own_parts: bool) -> None:
     """Completes the environment of an engine, and creates the state folder and the passphrase that it names."""
-    folders = [str(ENVIRONMENT / "bin"), str(Path(pulumi).parent)]
     if own_parts:
-        folders.insert(1, str(OWN_PARTS))
         # What the engine would look for with these is not to be had here; asking takes seconds each time.
         environment.setdefault("PULUMI_HOME", str(STATE / "pulumi-home"))
         environment.setdefault("PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "1")
-    environment["PATH"] = os.pathsep.join([*folders, environment.get("PATH", os.defpath)])
+    environment["PATH"] = os.pathsep.join(
+        [str(ENVIRONMENT / "bin"), str(Path(pulumi).parent), environment.get("PATH", os.defpath)]
+    )
     environment.setdefault("PULUMI_SKIP_UPDATE_CHECK", "1")
     if "PULUMI_BACKEND_URL" not in environment:
         backend = STATE / "pulumi"

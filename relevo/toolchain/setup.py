@@ -9,7 +9,7 @@ from pathlib import Path
 
 from relevo.toolchain import engine as engines
 from relevo.toolchain.engine import Engine, say
-from relevo.toolchain.launcher import CHECKOUT, OWN_PARTS, TOOLCHAIN, prepare
+from relevo.toolchain.launcher import CHECKOUT, ENVIRONMENT, PARTS, TOOLCHAIN, prepare
 
 STACK = "local"
 
@@ -22,7 +22,7 @@ def setup() -> None:
     """Raises NoEngine or NoStack."""
     engine = engines.resolve()
     if engine.own_parts:
-        engines.write_own_parts(engine, OWN_PARTS)
+        engine = engines.with_own_parts(engine, ENVIRONMENT / PARTS)
     write_whole(TOOLCHAIN, json.dumps(asdict(engine), indent=2) + "\n")
     environment = dict(os.environ)
     prepare(environment, engine.pulumi, own_parts=engine.own_parts)
