@@ -1,7 +1,8 @@
-"""Catalogue reads through the cache. The cache only ever saves a query: without it the site answers as before.
+"""Catalogue reads through the cache. It only ever saves a query: without it the site answers as before.
 
-Answers are kept under a generation, which every change of the catalogue replaces. A reader takes the generation
-before it reads the database, so an answer that a change has overtaken is filed where nobody looks any more.
+Answers are kept under a generation, which every change of the catalogue replaces. A reader takes the
+generation before it reads the database, so an answer that a change has overtaken is filed where nobody
+looks any more.
 """
 
 import hashlib
@@ -49,7 +50,7 @@ def read(scope: str, compute: Callable[[], Any]) -> tuple[Any, str]:
 
 
 def changed() -> None:
-    """Forget every cached answer. Call it on commit; if the cache is gone, answers there live out their timeout."""
+    """Forget every cached answer. Call it on commit. If the cache is gone, they live out their timeout."""
     _attempt(lambda: cache.set(_GENERATION, uuid.uuid4().hex, timeout=None))
 
 

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from functools import partial
+
 from django.db import transaction
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,17 +19,15 @@ class AssetViewSet(AuditedViewSet):
     serializer_class = AssetSerializer
     filterset_fields = ["code", "category"]
 
-    def list(self, request: Request, *args, **kwargs) -> Response:
-        return self._cached(request, lambda: super(AssetViewSet, self).list(request, *args, **kwargs).data)
+    def list(self, request: Request) -> Response:
+        return self._cached(request, super().list)
 
-    def retrieve(self, request: Request, *args, **kwargs) -> Response:
-        return self._cached(
-            request, lambda: super(AssetViewSet, self).retrieve(request, *args, **kwargs).data
-        )
+    def retrieve(self, request: Request, **kwargs) -> Response:
+        return self._cached(request, partial(super().retrieve, **kwargs))
 
-    def _cached(self, request: Request, compute) -> Response:
+    def _cached(self, request: Request, read: Callable[[Request], Response]) -> Response:
         scope = f"{is_smoke_user(request.user)} {request.build_absolute_uri()}"
-        answer, source = catalogue.read(scope, compute)
+        answer, source = catalogue.read(scope, lambda: read(request).data)
         return Response(answer, headers={"X-Cache": source})
 
     def recorded(self) -> None:

@@ -11,7 +11,7 @@ class AuditQuerySet(SmokeQuerySet):
         """Record one change, in the change's own transaction: there is never one without the other."""
         if not transaction.get_connection(self.db).in_atomic_block:
             raise transaction.TransactionManagementError(
-                "An audit entry belongs into the transaction of its change."
+                "An audit entry needs the transaction of its change."
             )
         self.create(
             actor=actor.get_username(),

@@ -7,7 +7,6 @@ from django.core.exceptions import ImproperlyConfigured
 from environs import Env
 
 _GIVEN = marshmallow.validate.Length(min=1, error="Environment variable empty.")
-_LONG = marshmallow.validate.Length(min=32, error="Shorter than 32 characters.")
 
 
 def _database(url: str) -> dict:
@@ -34,8 +33,8 @@ def read() -> dict:
 
     values = {
         "DEBUG": debug,
-        "SECRET_KEY": env.str("SECRET_KEY", validate=_LONG, **fallback("development-only-" * 3)),
-        "JWT_SIGNING_KEY": env.str("JWT_SIGNING_KEY", validate=_LONG, **fallback("development-only-" * 3)),
+        "SECRET_KEY": env.str("SECRET_KEY", validate=_GIVEN, **fallback("development-only-" * 3)),
+        "JWT_SIGNING_KEY": env.str("JWT_SIGNING_KEY", validate=_GIVEN, **fallback("development-only-" * 3)),
         "DATABASE": env.postgresql("DATABASE_URL"),
         "REDIS_URL": env.str("REDIS_URL", validate=_GIVEN, **fallback(None)),
         "ALLOWED_HOSTS": env.list("ALLOWED_HOSTS", validate=_GIVEN, **fallback(["localhost", "127.0.0.1"])),

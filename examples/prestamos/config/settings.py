@@ -1,4 +1,4 @@
-"""Settings of the loan desk. Everything that differs between places comes from the environment (see README.md)."""
+"""Settings of the loan desk. What differs between places comes from the environment (see README.md)."""
 
 from datetime import timedelta
 from pathlib import Path

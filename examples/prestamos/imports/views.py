@@ -1,3 +1,5 @@
+from dataclasses import asdict
+
 from django.db import IntegrityError, transaction
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status
@@ -19,7 +21,7 @@ from smoke.models import is_smoke_user
 
 _upload = extend_schema(
     request={"multipart/form-data": UploadSerializer},
-    responses={201: ImportSerializer, 400: FaultsSerializer},
+    responses={201: ImportSerializer, 400: FaultsSerializer, 409: FaultsSerializer},
 )
 
 
@@ -48,32 +50,25 @@ class ImportViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, VisibleRow
         upload = UploadSerializer(data=request.data)
         upload.is_valid(raise_exception=True)
         file = upload.validated_data["file"]
-        smoke = is_smoke_user(request.user)
+        marks = {"smoke": is_smoke_user(request.user)}
         try:
             rows = workbook.read(file, serializer, key=key)
             with transaction.atomic():
-                made = model.objects.bulk_create([model(**row, smoke=smoke) for row in rows])
+                model.objects.bulk_create([model(**row, **marks) for row in rows])
+                actor = request.user
                 done = Import.objects.create(
-                    kind=kind,
-                    workbook=file,
-                    rows=len(made),
-                    imported_by=request.user.get_username(),
-                    smoke=smoke,
+                    kind=kind, workbook=file, rows=len(rows), imported_by=actor.get_username(), **marks
                 )
-                AuditEntry.objects.record(
-                    f"{kind}.imported",
-                    done,
-                    actor=request.user,
-                    detail={key: [getattr(row, key) for row in made]},
-                )
+                detail = {key: [row[key] for row in rows]}
+                AuditEntry.objects.record(f"{kind}.imported", done, actor=actor, detail=detail)
                 transaction.on_commit(catalogue.changed)
         except workbook.WorkbookError as error:
-            return Response({"errors": error.faults}, status=status.HTTP_400_BAD_REQUEST)
+            return _refusal(status.HTTP_400_BAD_REQUEST, *error.faults)
         except IntegrityError:
-            fault = workbook.Fault(
-                None, None, key, "Another request has just saved one of these rows; try again."
-            )
-            return Response(
-                {"errors": workbook.WorkbookError([fault]).faults}, status=status.HTTP_409_CONFLICT
-            )
+            fault = workbook.Fault(None, None, key, "Somebody else has just saved one of these rows.")
+            return _refusal(status.HTTP_409_CONFLICT, fault)
         return Response(ImportSerializer(done).data, status=status.HTTP_201_CREATED)
+
+
+def _refusal(code: int, *faults: workbook.Fault) -> Response:
+    return Response({"errors": [asdict(fault) for fault in faults]}, status=code)

@@ -1,4 +1,4 @@
-"""`/healthz/` says that the process answers, `/readyz/` that it can serve: database there, migrations applied."""
+"""`/healthz/`: the process answers. `/readyz/`: it can serve (database there, migrations applied)."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""The controlled corner of the site in which a release is tried: its rows are marked, and only its user sees them."""
+"""The controlled corner in which a release is tried: its rows are marked, and only its user sees them."""
 
 from typing import Self
 
