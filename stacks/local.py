@@ -1,0 +1,143 @@
+"""The local stack: real servers on this machine, in the roles that Azure's services have in the others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from components.local.app import App, AppArgs
+from components.local.cache import Cache, CacheArgs
+from components.local.database import Database, DatabaseArgs
+from components.local.edge import Edge, EdgeArgs, Probe
+from components.local.gunicorn import capacity
+from components.local.processes import Supervisor, SupervisorArgs
+from components.local.secrets import Vault, VaultArgs
+from components.local.storage import Storage, StorageArgs
+from components.target import Target
+from stacks.settings import Settings
+
+OPERATIONS = "components.local.operations:LocalOperations"
+
+
+def state_folder(root: Path, stack: str, settings: Settings) -> Path:
+    """Where the stack's servers keep everything. `root` is the folder of Pulumi.yaml."""
+    return root / (settings.state_dir or f".relevo/{stack}")
+
+
+def store_folder(root: Path) -> Path:
+    """The artefact store, shared by the stacks of one checkout."""
+    return root / ".relevo" / "artefacts"
+
+
+def compose(stack: str, root: Path, settings: Settings) -> Target:
+    """Database, cache, slots for the processes and the balancer. Raises `TargetError` before anything is made."""
+    app = settings.app
+    instances = tuple(f"instance-{number}" for number in range(1, settings.instances + 1))
+    sized = capacity(
+        cores=os.cpu_count() or 1,
+        instances=len(instances),
+        max_connections=settings.database.max_connections,
+        processes=len(app.processes),
+        workers=app.workers,
+        threads=app.threads,
+    )
+    state = str(state_folder(root, stack, settings))
+
+    storage = Storage(
+        "storage",
+        StorageArgs(
+            state=state,
+            ports={
+                "public": settings.port,
+                "stats": None,
+                "database": settings.database.port,
+                "cache": settings.cache.port,
+                **dict.fromkeys(instances),
+            },
+        ),
+    )
+    ports = storage.ports
+    after_storage = pulumi.ResourceOptions(depends_on=[storage])
+    vault = Vault(
+        "vault",
+        VaultArgs(state=state, secrets={name: secret.generate for name, secret in settings.secrets.items()}),
+        after_storage,
+    )
+    supervisor = Supervisor("supervisor", SupervisorArgs(state=state), after_storage)
+    supervised = pulumi.ResourceOptions(depends_on=[vault, supervisor])
+    database = Database(
+        "database",
+        DatabaseArgs(
+            state=state,
+            port=ports["database"],
+            database=settings.database.name,
+            user=settings.database.user,
+            max_connections=settings.database.max_connections,
+            binaries=settings.database.binaries,
+        ),
+        supervised,
+    )
+    cache = Cache(
+        "cache",
+        CacheArgs(state=state, port=ports["cache"], max_memory_mb=settings.cache.max_memory_mb),
+        supervised,
+    )
+    slots = App(
+        "app",
+        AppArgs(
+            state=state,
+            instances={name: ports[name] for name in instances},
+            processes=tuple(app.processes),
+        ),
+        pulumi.ResourceOptions(depends_on=[database, cache]),
+    )
+    edge = Edge(
+        "edge",
+        EdgeArgs(
+            state=state,
+            port=ports["public"],
+            stats_port=ports["stats"],
+            instances={name: ports[name] for name in instances},
+            probe=Probe(
+                path=app.probe.path,
+                status=app.probe.status,
+                headers=app.probe.headers,
+                timeout_seconds=app.probe.timeout_seconds,
+            ),
+        ),
+        pulumi.ResourceOptions(depends_on=[slots]),
+    )
+
+    facts: dict[str, Any] = {
+        "stack": stack,
+        "state": state,
+        "store": str(store_folder(root)),
+        "database": settings.database.model_dump(include={"name", "user", "binaries", "max_connections"}),
+        "instances": list(instances),
+        "processes": {name: process.model_dump(mode="json") for name, process in app.processes.items()},
+        "app": {
+            **app.model_dump(
+                mode="json",
+                include={"settings", "wsgi", "asgi", "environment", "secret_key", "folders", "worker_class"},
+            ),
+            "project": app.build.project,
+            "probe": app.probe.model_dump(mode="json"),
+            "workers": sized.workers,
+            "threads": sized.threads,
+        },
+        "secrets": {name: secret.model_dump() for name, secret in settings.secrets.items()},
+        "limits": settings.limits.model_dump(),
+        "backup": settings.backup.model_dump(),
+    }
+    return Target(
+        stack=stack,
+        instances=instances,
+        processes=tuple(app.processes),
+        operations=OPERATIONS,
+        facts=ports.apply(lambda known: {**facts, "ports": known}),
+        public_url=edge.url,
+        ready=(database, cache, slots, edge),
+    )

@@ -1,0 +1,68 @@
+"""What the end-to-end tests share: one artefact store, the example's releases, and a released project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.e2e.project import ROOT, Project
+from tests.e2e.releases import TAGS, build_repository
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One artefact store for all projects, so that equal locks are installed once."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="session")
+def new_project(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[Callable[..., Project]]:
+    """Makes projects with their stack initialised; all are destroyed with their data at the end."""
+    projects: list[Project] = []
+
+    def make(name: str, configuration: dict[str, Any]) -> Project:
+        project = Project(tmp_path_factory.mktemp(name))
+        (project.folder / ".relevo" / "artefacts").symlink_to(store)
+        projects.append(project)
+        project.configure(configuration)
+        project.init()
+        return project
+
+    yield make
+    faults = []
+    for project in projects:
+        try:
+            project.remove()
+        except Exception as fault:  # noqa: BLE001 - every project is removed before the first fault is told
+            faults.append(fault)
+    if faults:
+        raise faults[0]
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example backend's releases as tags of one git repository."""
+    return build_repository(tmp_path_factory.mktemp("prestamos"))
+
+
+@pytest.fixture(scope="session")
+def configuration() -> dict[str, Any]:
+    """The committed configuration of the local stack, its paths made absolute."""
+    document = YAML(typ="safe").load((ROOT / "Pulumi.local.yaml").read_text())
+    settings = {key.removeprefix("relevo:"): value for key, value in document["config"].items()}
+    settings.pop("image", None)
+    settings["smoke"] = str(ROOT / settings["smoke"])
+    return settings
+
+
+@pytest.fixture(scope="session")
+def digests(
+    new_project: Callable[..., Project], configuration: dict[str, Any], repository: Path
+) -> dict[str, str]:
+    """tag → digest of every release of the example."""
+    builder = new_project("builder", configuration)
+    return {tag: builder.build(repository, tag) for tag in TAGS}
