@@ -1,0 +1,92 @@
+"""The ports of a stack: free ones unless configured, and the same ones for as long as the state folder lives."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+from collections.abc import Iterator, Mapping
+
+import psutil
+
+from components.local import durable
+from components.local.layout import Layout
+from components.target import TargetError
+
+# Below the range from which kernels give outgoing connections their ports (32768 on Linux, 49152 on macOS).
+FIRST, COUNT = 20000, 10000
+
+
+def saved(layout: Layout) -> dict[str, int]:
+    try:
+        return json.loads(layout.ports.read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def allocate(layout: Layout, wanted: Mapping[str, int | None]) -> dict[str, int]:
+    """A port for each name in `wanted`, kept in the state folder. Raises `TargetError` if a configured one is taken."""
+    with durable.locked(layout.run / "ports.lock"):
+        before = saved(layout)
+        ports: dict[str, int] = {name: port for name, port in wanted.items() if port is not None}
+        for name, port in ports.items():
+            if not available(layout, port):
+                raise TargetError(taken(name, port))
+        for name, port in wanted.items():
+            if port is None:
+                candidates = [before[name]] if name in before else []
+                ports[name] = next(
+                    port
+                    for port in (*candidates, *_candidates(layout, name))
+                    if port not in ports.values() and available(layout, port)
+                )
+        ports = {name: ports[name] for name in wanted}
+        if ports != before:
+            durable.write(layout.ports, json.dumps(ports, indent=2) + "\n")
+    return ports
+
+
+def drifted(layout: Layout, wanted: Mapping[str, int | None]) -> bool:
+    """Whether `allocate` would answer otherwise than it did."""
+    before = saved(layout)
+    return set(before) != set(wanted) or any(
+        before[name] != (port if port is not None else before[name]) or not available(layout, before[name])
+        for name, port in wanted.items()
+    )
+
+
+def taken(name: str, port: int) -> str:
+    key = {"public": "relevo:port"}.get(name, f"relevo:{name}.port")
+    return f"{key} is {port}, but another process listens there; choose another port or stop that process."
+
+
+def available(layout: Layout, port: int) -> bool:
+    """Whether nobody listens on the loopback port, or one of this stack's own programs does."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return _ours(layout, port)
+    return True
+
+
+def _ours(layout: Layout, port: int) -> bool:
+    for process in psutil.process_iter():
+        try:
+            if not process.environ().get("RELEVO_PROGRAM", "").startswith(layout.marker("")):
+                continue
+            if any(
+                connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+                for connection in process.net_connections("tcp")
+            ):
+                return True
+        except psutil.Error:
+            continue
+    return False
+
+
+def _candidates(layout: Layout, name: str) -> Iterator[int]:
+    """All ports of our range, from a point that differs by stack and name, so that two stacks seldom meet."""
+    start = int.from_bytes(hashlib.sha256(layout.marker(name).encode()).digest()[:4], "big")
+    return (FIRST + (start + step) % COUNT for step in range(COUNT))
