@@ -10,6 +10,10 @@ APP := examples/prestamos
 BIN := .venv/bin
 INSTALLED := .venv/relevo-installed
 
+# Like pip, uv is to trust the certificates that the machine trusts (older releases know the second name).
+export UV_SYSTEM_CERTS ?= 1
+export UV_NATIVE_TLS ?= 1
+
 .PHONY: help setup up preview down rollback status logs url start test lock
 
 help: ## this list

@@ -1,4 +1,4 @@
-"""`python -m relevo.toolchain setup`: gets the engine and its parts, and creates the local stack. See setup.py."""
+"""`python -m relevo.toolchain setup`: gets the engine and creates the local stack."""
 
 import sys
 

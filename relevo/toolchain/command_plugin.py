@@ -67,7 +67,7 @@ class CommandError(Exception):
     """A command that could not be started, failed or was cancelled; the text is the user's."""
 
 
-# --- property values ------------------------------------------------------------------------------------------
+# --- property values -------------------------------------------------------------------------------------
 
 
 def plain(value: Value) -> Any:
@@ -146,13 +146,13 @@ def step_into(path: str, key: str) -> str:
     return f"{path}[{json.dumps(key, ensure_ascii=False)}]"
 
 
-# --- differences ----------------------------------------------------------------------------------------------
+# --- differences -----------------------------------------------------------------------------------------
 
 _ADD, _DELETE, _UPDATE = "ADD", "DELETE", "UPDATE"
 
 
 def differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, str]]:
-    """(property path, ADD, DELETE or UPDATE) for each difference, as deep as both sides have the same shape."""
+    """(property path, kind) for each difference, as deep as both sides have the same shape."""
     if old == new:
         return
     if isinstance(old, dict) and isinstance(new, dict) and SIGNATURE not in old and SIGNATURE not in new:
@@ -189,7 +189,7 @@ def input_differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, str
     return found
 
 
-# --- running a command ----------------------------------------------------------------------------------------
+# --- running a command -----------------------------------------------------------------------------------
 
 
 def go_quoted(text: str) -> str:
@@ -215,7 +215,7 @@ def end_of(output: bytes) -> str:
 
 
 def glob_pattern(glob: str) -> re.Pattern[str]:
-    """`*` and `?` stop at `/`, `**` does not; `[a-z]`, `[!a-z]`, `{a,b}` and `\\` as in github.com/gobwas/glob."""
+    """`*` and `?` stop at `/`, `**` does not; `[a-z]`, `[!a-z]`, `{a,b}`, `\\` as in gobwas/glob."""
     pattern, depth, rest = "", 0, glob
     while rest:
         if rest.startswith("**"):
@@ -341,7 +341,7 @@ class Runner:
         urn: str,
         context: grpc.ServicerContext,
     ) -> dict[str, Value]:
-        """Runs it and gives its outputs: stdout and stderr, one trailing newline less, and the files asked for."""
+        """Its outputs: stdout and stderr, each without one last newline, and the files asked for."""
         argv = [*(inputs.get("interpreter") or ["/bin/sh", "-c"]), command]
         folder = inputs.get("dir")
         environment = {**os.environ, **inputs.get("environment", {})}
@@ -460,7 +460,7 @@ def without_last_newline(output: bytearray) -> str:
     return output.decode("utf-8", "replace").removesuffix("\n")
 
 
-# --- the plugin -----------------------------------------------------------------------------------------------
+# --- the plugin ------------------------------------------------------------------------------------------
 
 
 class CommandPlugin(provider_pb2_grpc.ResourceProviderServicer):
@@ -561,7 +561,9 @@ class CommandPlugin(provider_pb2_grpc.ResourceProviderServicer):
         state = Struct()
         state.CopyFrom(request.args)
         self._run(given["command"], given, {}, "", state, context)
-        return provider_pb2.InvokeResponse(**{"return": state})
+        response = provider_pb2.InvokeResponse()
+        getattr(response, "return").CopyFrom(state)
+        return response
 
     def Cancel(self, request, context):
         self._runner.cancel()

@@ -1,4 +1,4 @@
-"""Which Pulumi engine this machine gets: the one on PATH, else the official one, else one built from Go modules.
+"""Which Pulumi engine a machine gets: one on PATH, else the official one, else one built from Go modules.
 
 The last needs nothing but a package registry. It brings no Python language host and no command plugin of its
 own, so it gets ours (see `with_own_parts`).
@@ -128,8 +128,8 @@ def build() -> Engine:
     go = shutil.which("go")
     if not go:
         raise NoEngine(
-            "pulumi is not on PATH and cannot be downloaded, and go is not on PATH, but one of them is needed; "
-            "install Pulumi (https://www.pulumi.com/docs/install/) or Go 1.25 or newer (https://go.dev/dl/)."
+            "pulumi is not on PATH and cannot be downloaded, and go is not on PATH, but one is needed; install "
+            "Pulumi (https://www.pulumi.com/docs/install/) or Go 1.25.11 or newer (https://go.dev/dl/)."
         )
     with _made_in(_built_folder()) as folder:
         if folder is not None:
@@ -145,10 +145,10 @@ def build() -> Engine:
 
 
 def with_own_parts(engine: Engine, folder: Path) -> Engine:
-    """The same engine in a folder of the checkout, beside the language host and dynamic provider that it lacks.
+    """The same engine in a folder of the checkout, beside the language host and dynamic provider it lacks.
 
-    The engine looks for them beside itself, and takes them from PATH only with a warning. They do not lie in the
-    cache because checkouts of different revisions share it.
+    The engine looks for them beside itself, and takes them from PATH only with a warning. They do not lie in
+    the cache because checkouts of different revisions share it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sdk = Path(engine.pulumi).parents[1] / "sdk"
@@ -223,7 +223,7 @@ def _install(folder: Path) -> bool:
 
 
 def _go(go: str, *arguments: str) -> None:
-    """Runs go in our module and says every ten seconds that it still runs. Raises NoEngine with its errors."""
+    """Runs go in our module and says every ten seconds that it runs. Raises NoEngine with its errors."""
     environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"}
     with tempfile.TemporaryFile(mode="w+") as output:
         process = subprocess.Popen(
@@ -242,7 +242,7 @@ def _go(go: str, *arguments: str) -> None:
         output.seek(0)
         if code:
             raise NoEngine(
-                f"building Pulumi {BUILT} failed; see go's own words, put right what they name, run it again.\n"
+                f"building Pulumi {BUILT} failed; put right what go names and run it again.\n"
                 + output.read()[-4000:]
             )
 
@@ -311,7 +311,7 @@ def _script(path: Path, line: str) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """A hard link, since a symbolic one would not move the engine; a copy where the cache is on another disk."""
+    """A hard link, as a symbolic one would not move the engine; a copy if the cache is on another disk."""
     part = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         os.link(source, part)

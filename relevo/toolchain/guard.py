@@ -1,7 +1,7 @@
 """Runs a program that does not watch its parent, and takes it along when the parent dies.
 
-`python -P -m relevo.toolchain.guard PROGRAM ARG…`: the SDK's dynamic provider, which a `kill -9` of the engine
-would otherwise orphan. Only the standard library: every start pays for it.
+`python -P -m relevo.toolchain.guard PROGRAM ARG…`: the SDK's dynamic provider, which a `kill -9` of the
+engine would otherwise orphan. Only the standard library: every start pays for it.
 """
 
 import contextlib

@@ -1,6 +1,7 @@
 """The Python language host for places where the official one cannot be downloaded.
 
-Runs a program by `pulumi-language-python-exec`, which the SDK's Go module brings. Reads the `virtualenv` option of Pulumi.yaml; the program is else run by `python3` on PATH.
+Runs a program by `pulumi-language-python-exec`, which the SDK's Go module brings, with the Python of the
+`virtualenv` option of Pulumi.yaml, else with `python3` on PATH.
 Code generation (`pulumi convert`, `package add`, `new`) is absent.
 """
 
@@ -35,6 +36,12 @@ _LIST_PACKAGES = """
 import importlib.metadata, json
 print(json.dumps(sorted({(d.name, d.version) for d in importlib.metadata.distributions()})))
 """
+
+
+def plugin_output(stream: str, chunk: bytes) -> language_pb2.RunPluginResponse:
+    if stream == "stdout":
+        return language_pb2.RunPluginResponse(stdout=chunk)
+    return language_pb2.RunPluginResponse(stderr=chunk)
 
 
 class NoInterpreter(Exception):
@@ -144,14 +151,14 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
                 context.add_callback(proxy.stop)
                 yield language_pb2.RunPluginResponse(stdout=f"{proxy.port}\n".encode())
                 for stream, chunk in proxy.output():
-                    yield language_pb2.RunPluginResponse(**{stream: chunk})
+                    yield plugin_output(stream, chunk)
                 yield language_pb2.RunPluginResponse(exitcode=proxy.exit_code)
             return
         plugin = self._start(
             [python, "-u", folder, *request.args], request.pwd, environment, context, piped=True
         )
         for stream, chunk in chunks(plugin):
-            yield language_pb2.RunPluginResponse(**{stream: chunk})
+            yield plugin_output(stream, chunk)
         self._forget(plugin)
         yield language_pb2.RunPluginResponse(exitcode=plugin.wait())
 

@@ -47,7 +47,7 @@ def main() -> NoReturn:
 
 
 def prepare(environment: MutableMapping[str, str], pulumi: str, *, own_parts: bool) -> None:
-    """Completes the environment of an engine, and creates the state folder and the passphrase that it names."""
+    """Completes the environment of an engine, and creates the folder and the passphrase that it names."""
     if own_parts:
         # What the engine would look for with these is not to be had here; asking takes seconds each time.
         environment.setdefault("PULUMI_HOME", str(STATE / "pulumi-home"))

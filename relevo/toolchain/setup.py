@@ -46,7 +46,7 @@ def create_stack(engine: Engine, environment: dict[str, str]) -> None:
 
 
 def drop_foreign_salt(config: Path) -> None:
-    """Removes the `encryptionsalt` of another checkout's passphrase, with which no stack could be created here.
+    """Removes the `encryptionsalt` of another checkout's passphrase, which lets no stack be created here.
 
     Raises NoStack if values were encrypted with it: only that passphrase can read them.
     """
@@ -56,7 +56,7 @@ def drop_foreign_salt(config: Path) -> None:
         return
     if re.search(r"^\s*-?\s*secure:", text, flags=re.MULTILINE):
         raise NoStack(
-            f"{config.name} has secrets encrypted with another checkout's passphrase, but this one has its own; "
+            f"{config.name} has secrets of another checkout's passphrase, but this checkout has its own; "
             "set PULUMI_CONFIG_PASSPHRASE_FILE to that checkout's .relevo/passphrase."
         )
     say(f"removing from {config.name} the encryptionsalt of another checkout; a new one follows")
