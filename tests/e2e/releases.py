@@ -3,10 +3,10 @@
 An overlay, `overlays/<tag>/`, holds `change.patch` against its base and the files that it adds.
 """
 
-import os
 import shutil
-import subprocess
 from pathlib import Path
+
+from tests.e2e.commits import commit, git, initialise
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "prestamos"
 OVERLAYS = Path(__file__).parent / "overlays"
@@ -23,6 +23,9 @@ _BASES = {
     "slow": "v2",  # answers after five seconds, but for /healthz/
 }
 TAGS = tuple(_BASES)
+_GENERATED = shutil.ignore_patterns(
+    "__pycache__", ".*_cache", ".venv", "media", "staticfiles", "change.patch"
+)
 
 
 def build_repository(folder: Path) -> Path:
@@ -30,39 +33,17 @@ def build_repository(folder: Path) -> Path:
 
     Commits are the same each time.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _git(folder, 0, "init", "--quiet", "--template=", "--initial-branch=main")
-    generated = shutil.ignore_patterns("__pycache__", ".*_cache", ".venv", "media", "staticfiles")
-    shutil.copytree(EXAMPLE, folder, ignore=generated, dirs_exist_ok=True)
-    for number, (tag, base) in enumerate(_BASES.items()):
+    initialise(folder)
+    shutil.copytree(EXAMPLE, folder, ignore=_GENERATED, dirs_exist_ok=True)
+    for day, (tag, base) in enumerate(_BASES.items(), start=1):
         if base is not None:
-            _git(folder, number, "checkout", "--quiet", "--detach", base)
-            _lay_over(folder, number, OVERLAYS / tag)
-        _git(folder, number, "add", "--all")
-        _git(folder, number, "commit", "--quiet", f"--message=Release {tag}")
-        _git(folder, number, "tag", tag)
-    _git(folder, 0, "checkout", "--quiet", "main")
+            git(folder, "checkout", "--quiet", "--detach", base)
+            _lay_over(folder, OVERLAYS / tag)
+        commit(folder, tag, day=day)
+    git(folder, "checkout", "--quiet", "main")
     return folder
 
 
-def _lay_over(folder: Path, number: int, overlay: Path) -> None:
-    change = overlay / "change.patch"
-    if change.exists():
-        _git(folder, number, "apply", str(change))
-    generated = shutil.ignore_patterns("__pycache__", change.name)
-    shutil.copytree(overlay, folder, ignore=generated, dirs_exist_ok=True)
-
-
-def _git(folder: Path, number: int, *arguments: str) -> None:
-    date = f"2026-01-{number + 1:02}T12:00:00+00:00"
-    environment = {
-        "PATH": os.environ["PATH"],
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_NOSYSTEM": "1",
-        **{
-            f"GIT_{role}_{key}": value
-            for role in ("AUTHOR", "COMMITTER")
-            for key, value in (("NAME", "Releases"), ("EMAIL", "releases@example.org"), ("DATE", date))
-        },
-    }
-    subprocess.run(["git", *arguments], cwd=folder, env=environment, check=True)
+def _lay_over(folder: Path, overlay: Path) -> None:
+    git(folder, "apply", str(overlay / "change.patch"))
+    shutil.copytree(overlay, folder, ignore=_GENERATED, dirs_exist_ok=True)

@@ -1,0 +1,5 @@
+from django.urls import path
+
+from inventory.views import start
+
+urlpatterns = [path("", start)]
