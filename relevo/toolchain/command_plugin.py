@@ -56,8 +56,8 @@ COMMAND_INPUTS: dict[str, Any] = {
 OUTPUTS = ("stdout", "stderr", "assets", "archive")
 LOGGED = {"stdout": {1}, "stderr": {2}, "stdoutAndStderr": {1, 2}, "none": set[int]()}
 
-# An error travels in a gRPC trailer, which has less room than a message.
-ERROR_LIMIT = 32 * 1024
+# An error travels in a gRPC trailer, for which clients have as little room as 16 KiB.
+ERROR_LIMIT = 8 * 1024
 # What is shown while a command runs; the outputs are always whole.
 LINE_LIMIT = 8 * 1024
 BURST = 50

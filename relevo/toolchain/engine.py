@@ -128,8 +128,8 @@ def build() -> Engine:
     go = shutil.which("go")
     if not go:
         raise NoEngine(
-            "pulumi is not on PATH and cannot be downloaded, and go is not on PATH, but one is needed; install "
-            "Pulumi (https://www.pulumi.com/docs/install/) or Go 1.25.11 or newer (https://go.dev/dl/)."
+            "pulumi is not on PATH and cannot be downloaded, and go is not on PATH, but one is needed; "
+            "install Pulumi (https://www.pulumi.com/docs/install/) or Go 1.25.11 or newer (https://go.dev/dl/)."
         )
     with _made_in(_built_folder()) as folder:
         if folder is not None:
