@@ -1,9 +1,11 @@
-"""The environment of a project's processes: the stack's map of templates, filled with the target's facts. Pure."""
+"""The environment of a project's processes: the stack's map of templates, filled with the target's facts."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +16,16 @@ HOST = "127.0.0.1"
 TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 
 Secret = Callable[[str], str]
+
+
+def base_environment() -> dict[str, str]:
+    """All that a process of the target inherits from whoever started the command."""
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(Path.home()),
+        "LANG": "C.UTF-8",
+        "TZ": os.environ.get("TZ", "UTC"),
+    }
 
 
 def resolve(template: str, lookup: Callable[[str], str]) -> str:
@@ -27,7 +39,13 @@ def resolve(template: str, lookup: Callable[[str], str]) -> str:
 
 
 def placeholders(
-    facts: Mapping[str, Any], *, name: str, deployment: Deployment, static_root: str, media_root: str, secret: Secret
+    facts: Mapping[str, Any],
+    *,
+    name: str,
+    deployment: Deployment,
+    static_root: str,
+    media_root: str,
+    secret: Secret,
 ) -> Callable[[str], str]:
     """How each placeholder is looked up; secrets are read only when asked for."""
     ports, database = facts["ports"], facts["database"]

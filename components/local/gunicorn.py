@@ -55,7 +55,9 @@ def capacity(
     return Capacity(workers=count, threads=width)
 
 
-def command(app: Mapping[str, Any], size: Capacity, *, environment_folder: Path, port: int) -> tuple[str, ...]:
+def command(
+    app: Mapping[str, Any], size: Capacity, *, environment_folder: Path, port: int
+) -> tuple[str, ...]:
     """The argv that serves the project on a loopback port. Raises `TargetError` where the artefact has no gunicorn."""
     entry_point = app.get("wsgi") or app["asgi"]
     worker_class = app.get("worker_class") or (

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from components.local.environment import process_environment
+from components.local.environment import base_environment, process_environment
 from components.local.layout import Layout
 from components.local.vault import Vault
 from components.target import Deployment, TargetError
@@ -53,7 +53,7 @@ class Launch:
             marker=layout.marker(self.name),
             deployment=self.deployment,
             environment_folder=self.environment_folder,
-            base={name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ")},
+            base=base_environment(),
             static_root=str(layout.static / digest12(self.deployment.image)),
             media_root=str(layout.media),
             secret=Vault(layout.secrets).read,
@@ -62,7 +62,9 @@ class Launch:
     @property
     def first_line(self) -> str:
         """What it writes into its log before all else, so that one start's lines can be told from another's."""
-        return f"relevo: {self.name} starts {self.deployment.version} ({self.deployment.release}, {self.nonce})"
+        return (
+            f"relevo: {self.name} starts {self.deployment.version} ({self.deployment.release}, {self.nonce})"
+        )
 
 
 def digest12(image: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import http.client
 import os
 import shlex
 import signal
@@ -21,6 +22,7 @@ from supervisor.states import ProcessStates
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from components.local import durable
+from components.local.environment import base_environment
 from components.local.layout import Layout
 from components.target import TargetError
 
@@ -67,7 +69,7 @@ class Supervisor:
         try:
             with self._rpc() as rpc:
                 return rpc.getState()["statename"] == "RUNNING"
-        except (OSError, xmlrpc.client.Error):
+        except (TargetError, xmlrpc.client.Fault):
             return False
 
     def ensure(self, *, prepare: Callable[[], None] = lambda: None) -> None:
@@ -201,7 +203,7 @@ class Supervisor:
         try:
             with self._rpc() as rpc:
                 return _status(rpc.getProcessInfo(name))
-        except (OSError, xmlrpc.client.Error):
+        except (TargetError, xmlrpc.client.Fault):
             return None
 
     def statuses(self) -> list[Status]:
@@ -209,7 +211,7 @@ class Supervisor:
         try:
             with self._rpc() as rpc:
                 return [_status(info) for info in rpc.getAllProcessInfo()]
-        except (OSError, xmlrpc.client.Error):
+        except (TargetError, xmlrpc.client.Fault):
             return []
 
     def processes(self, name: str) -> list[psutil.Process]:
@@ -229,6 +231,10 @@ class Supervisor:
         transport = SupervisorTransport(serverurl=f"unix://{self._layout.sockets / 'supervisor.sock'}")
         try:
             yield xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+        except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError):
+            raise TargetError(
+                "the stack's supervisor does not answer, but every server runs under it; run relevo start or pulumi up."
+            ) from None
         finally:
             transport.close()
 
@@ -275,7 +281,11 @@ class Supervisor:
                 marker = process.environ().get(MARKER, "")
             except psutil.Error:
                 continue
-            if marker == self._layout.marker(name) if name else marker.startswith(prefix) and marker not in spared:
+            if (
+                marker == self._layout.marker(name)
+                if name
+                else marker.startswith(prefix) and marker not in spared
+            ):
                 found.append(process)
         return found
 
@@ -315,16 +325,6 @@ class Supervisor:
         section = f"program:{name}"
         number = parser.get(section, "stopsignal", fallback="TERM")
         return signal.Signals[f"SIG{number}"], parser.getfloat(section, "stopwaitsecs", fallback=10.0)
-
-
-def base_environment() -> dict[str, str]:
-    """All that a process of the target inherits from whoever started the command."""
-    return {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "HOME": str(Path.home()),
-        "LANG": "C.UTF-8",
-        "TZ": os.environ.get("TZ", "UTC"),
-    }
 
 
 def _status(info: Mapping[str, Any]) -> Status:

@@ -64,7 +64,9 @@ class Vault:
         """The project's secrets that are there, without the target's own."""
         if not self._folder.is_dir():
             return []
-        return sorted(path.name for path in self._folder.iterdir() if NAME.fullmatch(path.name) and path.name not in OWN)
+        return sorted(
+            path.name for path in self._folder.iterdir() if NAME.fullmatch(path.name) and path.name not in OWN
+        )
 
     def _resolves(self, name: str) -> bool:
         path = self._path(name)
@@ -72,5 +74,7 @@ class Vault:
 
     def _path(self, name: str) -> Path:
         if not NAME.fullmatch(name):
-            raise TargetError(f"{name!r} is not a secret's name, but only such as SECRET_KEY is accepted; correct it.")
+            raise TargetError(
+                f"{name!r} is not a secret's name, but only such as SECRET_KEY is accepted; correct it."
+            )
         return self._folder / name

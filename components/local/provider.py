@@ -1,0 +1,78 @@
+"""What the local target's dynamic resources have in common: have it so, see whether it still is, take it away.
+
+The engine keeps no resource whose `up` was killed after its creation, so creating is the same as updating: whatever
+is there already is used. A resource differs when its inputs do, or when what it made is no longer there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
+    CreateResult,
+    DiffResult,
+    ResourceProvider,
+    UpdateResult,
+)
+from pulumi.dynamic.dynamic import PROVIDER_KEY
+from pulumi.runtime.rpc import UNKNOWN
+
+Properties = dict[str, Any]
+
+
+class LocalProvider(ResourceProvider):
+    """Subclasses say how. All inputs are plain values; each has `state`, the stack's folder."""
+
+    serialize_as_secret_always = False  # pickled by reference: there is nothing in it
+
+    def fault(self, inputs: Properties) -> tuple[str, str] | None:
+        """An input that cannot be used, and the one-line error, found before anything is changed."""
+        return None
+
+    def ensure(self, inputs: Properties) -> Properties:
+        """Have it as `inputs` say, whatever there is; returns further outputs. Raises `TargetError`."""
+        raise NotImplementedError
+
+    def drifted(self, inputs: Properties) -> bool:
+        """Whether `ensure` has something to do although the inputs are the same."""
+        raise NotImplementedError
+
+    def remove(self, inputs: Properties) -> None:
+        """Take away what runs. Data stays."""
+
+    # -- what the engine calls -------------------------------------------------------------------------
+    def check(self, _olds: Properties, news: Properties) -> CheckResult:
+        fault = None if _unknown(news) else self.fault(_plain(news))
+        return CheckResult(news, [CheckFailure(*fault)] if fault else [])
+
+    def diff(self, _id: str, _olds: Properties, _news: Properties) -> DiffResult:
+        news = _plain(_news)
+        if _olds.get("state") != news["state"]:
+            return DiffResult(changes=True, replaces=["state"], delete_before_replace=True)
+        changed = any(_olds.get(name) != value for name, value in news.items())
+        return DiffResult(changes=changed or self.drifted(news))
+
+    def create(self, props: Properties) -> CreateResult:
+        inputs = _plain(props)
+        return CreateResult(inputs["state"], {**inputs, **self.ensure(inputs)})
+
+    def update(self, _id: str, _olds: Properties, _news: Properties) -> UpdateResult:
+        inputs = _plain(_news)
+        return UpdateResult({**inputs, **self.ensure(inputs)})
+
+    def delete(self, _id: str, _props: Properties) -> None:
+        self.remove(_plain(_props))
+
+
+def _plain(properties: Properties) -> Properties:
+    return {name: value for name, value in properties.items() if name != PROVIDER_KEY}
+
+
+def _unknown(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_unknown(item) for item in value.values())
+    if isinstance(value, list):
+        return any(_unknown(item) for item in value)
+    return value == UNKNOWN

@@ -1,0 +1,58 @@
+"""The vault of a stack, with a random value for each secret that may have one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi
+from pulumi.dynamic import Resource
+
+from components.local import vault
+from components.local.layout import Layout
+from components.local.provider import LocalProvider, Properties
+
+
+class VaultProvider(LocalProvider):
+    def ensure(self, inputs: Properties) -> Properties:
+        _vault(inputs).generate(_generated(inputs))
+        return {"names": sorted(inputs["secrets"])}
+
+    def drifted(self, inputs: Properties) -> bool:
+        return bool(_vault(inputs).missing(_generated(inputs)))
+
+
+def _vault(inputs: Properties) -> vault.Vault:
+    return vault.Vault(Layout(Path(inputs["state"])).secrets)
+
+
+def _generated(inputs: Properties) -> list[str]:
+    return [*vault.OWN, *(name for name, generate in inputs["secrets"].items() if generate)]
+
+
+class Secrets(Resource, module="relevo", name="Vault"):
+    names: pulumi.Output[list[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaultArgs:
+    """`secrets`: name → whether the vault makes a random value when there is none."""
+
+    state: pulumi.Input[str]
+    secrets: Mapping[str, bool]
+
+
+class Vault(pulumi.ComponentResource):
+    """The secrets, of which the engine only ever sees the names. They stay when the stack is destroyed, as data does."""
+
+    def __init__(self, name: str, args: VaultArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("relevo:local:Vault", name, None, opts)
+        secrets = Secrets(
+            VaultProvider(),
+            f"{name}-secrets",
+            {"state": args.state, "secrets": dict(args.secrets), "names": None},
+            pulumi.ResourceOptions(parent=self),
+        )
+        self.names = secrets.names
+        self.register_outputs({"names": self.names})
