@@ -50,6 +50,6 @@ def read() -> dict:
     try:
         env.seal()
     except environs.EnvValidationError as error:
-        faults = "; ".join(f"{name}: {' '.join(messages)}" for name, messages in error.error_messages.items())
+        faults = " ".join(f"{name}: {' '.join(messages)}" for name, messages in error.error_messages.items())
         raise ImproperlyConfigured(f"The environment is not complete. {faults}") from None
     return values

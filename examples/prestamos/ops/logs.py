@@ -12,9 +12,10 @@ class ContextFilter(logging.Filter):
     """Adds request id, release and instance to a log record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = request_id.get()
+        # Django logs a refused request after the middleware has returned, with the request object itself,
+        # which is no JSON.
+        request = record.__dict__.pop("request", None)
+        record.request_id = request_id.get() or getattr(request, "request_id", "")
         record.release = settings.RELEASE
         record.instance = settings.INSTANCE
-        if hasattr(record, "request"):  # Django puts the request object there, which is not JSON
-            del record.request
         return True

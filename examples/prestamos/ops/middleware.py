@@ -23,6 +23,7 @@ class RequestContextMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         offered = request.headers.get("X-Request-ID", "")
         identifier = offered if _ACCEPTED_ID.fullmatch(offered) else str(uuid.uuid4())
+        request.request_id = identifier
         token = logs.request_id.set(identifier)
         started = time.monotonic()
         try:
