@@ -58,7 +58,7 @@ LOGGED = {"stdout": {1}, "stderr": {2}, "stdoutAndStderr": {1, 2}, "none": set[i
 
 # An error travels in a gRPC trailer, for which clients have as little room as 16 KiB.
 ERROR_LIMIT = 8 * 1024
-# What is shown while a command runs; the outputs are always whole.
+# How much of a line, and how many lines of a burst, are shown while a command runs.
 LINE_LIMIT = 8 * 1024
 BURST = 50
 
@@ -265,7 +265,7 @@ class Captured:
 class LiveLog:
     """Sends a command's lines to the display while it runs, never slower than the command.
 
-    Lines that have piled up go out together: one message a line costs 0.3 ms each.
+    One message costs 0.3 ms, so of a burst only the last lines are shown, in one message. The outputs are whole.
     """
 
     def __init__(self, engine: engine_pb2_grpc.EngineStub, urn: str, streams: set[int]):
