@@ -1,0 +1,13 @@
+"""What the desk commands refuse, in one line each."""
+
+from __future__ import annotations
+
+
+class RelevoError(Exception):
+    """A command cannot do what was asked; the message is one line and carries the remedy."""
+
+
+def one_line(text: str, limit: int = 600) -> str:
+    """Another program's words on one line, without the lines and boxes that some draw; the end is what counts."""
+    words = " ".join(text.translate({ord(sign): " " for sign in "×╰─▶│├"}).split())
+    return words if len(words) <= limit else f"… {words[-limit:]}"

@@ -1,0 +1,45 @@
+"""The Pulumi project that a command is about: the nearest folder with a Pulumi.yaml, and its stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from relevo.errors import RelevoError
+from relevo.store import Store
+from stacks.local import state_folder, store_folder
+from stacks.settings import Settings, load_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    root: Path
+
+    @classmethod
+    def here(cls) -> Project:
+        """The project of the working directory. Raises `RelevoError` outside of one."""
+        start = Path.cwd()
+        for folder in (start, *start.parents):
+            if (folder / "Pulumi.yaml").is_file():
+                return cls(root=folder)
+        raise RelevoError(
+            f"{start} has no Pulumi.yaml in it or above; change into the checkout of your stack."
+        )
+
+    @property
+    def store(self) -> Store:
+        return Store(store_folder(self.root))
+
+    def configuration(self, stack: str) -> Path:
+        return self.root / f"Pulumi.{stack}.yaml"
+
+    def settings(self, stack: str) -> Settings:
+        return load_file(self.configuration(stack))
+
+    def state(self, stack: str) -> Path:
+        return state_folder(self.root, stack, self.settings(stack))
+
+    def stacks(self) -> Iterator[str]:
+        for path in sorted(self.root.glob("Pulumi.*.yaml")):
+            yield path.name.removeprefix("Pulumi.").removesuffix(".yaml")
