@@ -19,7 +19,7 @@ def write(path: Path, text: str, *, mode: int = 0o600) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -27,10 +27,12 @@ def write(path: Path, text: str, *, mode: int = 0o600) -> None:
 
 
 def append(path: Path, line: str) -> None:
-    """Append one line durably. A single write, so that a crash leaves the whole line or none of it."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    """Append one line durably, with a single write. Half a line that a crash left is closed off first."""
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(descriptor, line.encode())
+        size = os.fstat(descriptor).st_size
+        before = b"\n" if size > 0 and os.pread(descriptor, 1, size - 1) != b"\n" else b""
+        os.write(descriptor, before + line.rstrip("\n").encode() + b"\n")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

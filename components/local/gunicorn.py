@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,11 @@ class Capacity:
     threads: int
 
 
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 def capacity(
     *,
     cores: int,
@@ -35,7 +42,7 @@ def capacity(
 ) -> Capacity:
     """Workers and threads of each instance, such that every thread can have its database connection.
 
-    (2 × cores) + 1 workers in all (https://docs.gunicorn.org/en/stable/design.html#how-many-workers), shared by
+    (2 x cores) + 1 workers in all (https://docs.gunicorn.org/en/stable/design.html#how-many-workers), shared by
     the instances. Raises `TargetError` if configured numbers need more connections than there are.
     """
     available = max_connections - RESERVED_CONNECTIONS - processes

@@ -67,7 +67,16 @@ class LocalProvider(ResourceProvider):
 
 
 def _plain(properties: Properties) -> Properties:
-    return {name: value for name, value in properties.items() if name != PROVIDER_KEY}
+    return {name: _whole(value) for name, value in properties.items() if name != PROVIDER_KEY}
+
+
+def _whole(value: Any) -> Any:
+    """The engine's protocol (protobuf's Struct) has no whole numbers: 5432 arrives as 5432.0."""
+    if isinstance(value, dict):
+        return {name: _whole(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _unknown(value: Any) -> bool:

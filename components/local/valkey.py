@@ -27,6 +27,7 @@ def configuration(layout: Layout, *, port: int, max_memory_mb: int) -> str:
             f"port {port}",
             "protected-mode yes",
             "daemonize no",
+            "set-proc-title no",  # would overwrite the environment by which the process is recognised
             f'dir "{layout.cache}"',
             f'aclfile "{layout.cache / "users.acl"}"',
             'save ""',

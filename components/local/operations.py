@@ -1,0 +1,382 @@
+"""What the release's steps may do on the local target. See `components.target.Operations`."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+
+from components.local import command, durable, gunicorn, startup, vault
+from components.local.artefacts import Store
+from components.local.backups import Backups
+from components.local.balancer import balancer
+from components.local.environment import HOST
+from components.local.launch import Launch, digest12
+from components.local.layout import Layout
+from components.local.postgres import Postgres
+from components.local.supervisor import Program, Supervisor
+from components.local.vault import Vault
+from components.target import (
+    Artefact,
+    Backup,
+    Completed,
+    DatabaseFacts,
+    Deployment,
+    DjangoFacts,
+    Instance,
+    TargetError,
+)
+
+# gunicorn tries for 5 s to bind its port: only after that it has really started
+INSTANCE_START_SECONDS = 6
+PROCESS_START_SECONDS = 5
+STOP_SECONDS = gunicorn.GRACEFUL_SECONDS + 5
+REMEMBERED_RELEASES = 10
+
+# Run by the project's own Python, in its environment. The key itself never leaves that process.
+DJANGO_FACTS = Path(__file__).parents[1] / "release" / "django_facts.py"
+
+
+class LocalOperations:
+    """Implements `Operations` on the servers of one state folder."""
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        self._facts = facts
+        self._layout = Layout(Path(facts["state"]))
+        self._store = Store(Path(facts["store"]), self._layout)
+        self._vault = Vault(self._layout.secrets)
+        self._supervisor = Supervisor(self._layout)
+        self._balancer = balancer(self._layout, self._supervisor)
+        self._postgres = Postgres(self._layout, binaries=facts["database"].get("binaries"))
+        self._lock: int | None = None
+        self._manifest = functools.cache(self._store.manifest)
+
+    # -- facts -----------------------------------------------------------------------------------------
+    @property
+    def public_url(self) -> str:
+        return f"http://{HOST}:{self._facts['ports']['public']}"
+
+    def artefact(self, image: str) -> Artefact:
+        return Artefact(image=image, manifest=self._manifest(image))
+
+    def missing_secrets(self) -> list[str]:
+        return self._vault.missing([*self._facts["secrets"], *vault.OWN])
+
+    def secret(self, name: str) -> str:
+        return self._vault.read(name)
+
+    def database(self) -> DatabaseFacts:
+        database = self._facts["database"]
+        return DatabaseFacts(
+            host=HOST, port=self._facts["ports"]["database"], name=database["name"], user=database["user"]
+        )
+
+    def instance(self, name: str) -> Instance:
+        launch = self._launch(name)
+        status = self._supervisor.status(name)
+        return Instance(
+            name=name,
+            deployment=launch.deployment if launch else None,
+            running=status is not None and status.running,
+            in_rotation=self._serves(name) and self._balancer.in_rotation(name),
+            address=f"http://{HOST}:{self._facts['ports'][name]}" if self._serves(name) else None,
+        )
+
+    def applied_migrations(self) -> frozenset[tuple[str, str]]:
+        port, name = self._facts["ports"]["database"], self._facts["database"]["name"]
+        try:
+            with self._postgres.connect(port, self._vault, database=name) as connection:
+                found = connection.execute("SELECT app, name FROM django_migrations").fetchall()
+        except psycopg.errors.UndefinedTable:
+            return frozenset()
+        except psycopg.OperationalError as error:
+            raise TargetError(
+                f"the database does not answer ({_first_line(error)}), but its migrations must be known; run pulumi up."
+            ) from None
+        return frozenset((app, migration) for app, migration in found)
+
+    # -- work beside the database ----------------------------------------------------------------------
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        if self._lock is not None:
+            yield
+            return
+        descriptor = os.open(self._layout.run / "step.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._wait_for(descriptor)
+            self._lock = descriptor
+            yield
+        finally:
+            self._lock = None
+            os.close(descriptor)
+
+    def manage(
+        self, image: str, arguments: Sequence[str], *, release: str, process: str = "manage"
+    ) -> Completed:
+        return self._run(image, ["manage.py", *arguments], release=release, process=process)
+
+    def django_facts(self, image: str, *, release: str, process: str) -> DjangoFacts:
+        salt = secrets.token_hex(16)
+        script = [str(DJANGO_FACTS), "settings", salt]
+        done = self._run(image, script, release=release, process=process, show=False)
+        start = done.output.rfind('{"engine":')  # the project may print, too
+        if done.status != 0 or start < 0:
+            lines = [line for line in done.output.splitlines() if line.strip()]
+            raise TargetError(
+                f"the settings {self._facts['app']['settings']} cannot be loaded for {process} "
+                f"({lines[-1] if lines else 'no output'}), but every process needs them; correct "
+                f"relevo:app.environment."
+            )
+        found, _ = json.JSONDecoder().raw_decode(done.output[start:])
+        return DjangoFacts(
+            engine=found["engine"],
+            host=found["host"],
+            port=found["port"],
+            name=found["name"],
+            user=found["user"],
+            secret_key_matches=self._is_secret_key(found["secret_key_sha256"], salt),
+            debug=found["debug"],
+            allowed_hosts=tuple(found["allowed_hosts"]),
+            cors_allowed_origins=(
+                None if found["cors_allowed_origins"] is None else tuple(found["cors_allowed_origins"])
+            ),
+            cors_allow_all=found["cors_allow_all"],
+            static_root=found["static_root"],
+            media_root=found["media_root"],
+        )
+
+    # -- backups ---------------------------------------------------------------------------------------
+    def backup(self, name: str) -> Backup:
+        releases, _ = self._remembered()
+        return self._backups().take(name, keep=self._facts["backup"]["keep"], protected=releases)
+
+    def last_backup(self) -> Backup | None:
+        return self._backups().last()
+
+    # -- instances and processes -----------------------------------------------------------------------
+    def drain(self, name: str, *, timeout: float) -> None:
+        if self._serves(name):
+            self._balancer.drain(name, timeout=timeout)
+
+    def replace(self, name: str, deployment: Deployment) -> None:
+        if self._serves(name) and self._balancer.in_rotation(name):
+            self._balancer.drain(name, timeout=self._facts["limits"]["drain_seconds"])
+        self._manifest(deployment.image)  # verifies
+        project = self._store.materialise(deployment.image, self._facts["app"])
+        environment = self._store.environment(deployment.image)
+        launch = Launch(
+            facts=self._facts,
+            process="web" if self._serves(name) else name,
+            name=name,
+            deployment=deployment,
+            argv=self._argv(name, environment),
+            directory=str(project),
+            environment_folder=str(environment),
+            nonce=secrets.token_hex(8),
+        )
+        launch.environment()  # raises for a secret that is missing, while the old one still runs
+        self._supervisor.stop(name)
+        durable.write(self._launch_file(name), launch.to_json())
+        self._supervisor.replace(
+            Program(
+                name=name,
+                # -P: the project's folder must not come before our own modules
+                command=(sys.executable, "-P", "-m", "components.local.launch", str(self._launch_file(name))),
+                start_seconds=INSTANCE_START_SECONDS if self._serves(name) else PROCESS_START_SECONDS,
+                stop_seconds=STOP_SECONDS,
+            )
+        )
+
+    def withdraw(self, name: str) -> None:
+        self.drain(name, timeout=self._facts["limits"]["drain_seconds"])
+        self._supervisor.remove(name)
+
+    def deployed(self, name: str) -> Deployment | None:
+        processes = self._supervisor.processes(name)
+        if not processes:
+            return None
+        try:
+            environment = processes[0].environ()
+            directory = Path(processes[0].cwd())
+            deployment = Deployment(
+                image=environment["RELEVO_IMAGE"],
+                version=environment["RELEVO_VERSION"],
+                release=environment["RELEVO_RELEASE_ID"],
+            )
+        except (psutil.Error, KeyError):  # it is just starting, or already gone
+            return None
+        if not directory.is_relative_to(self._layout.app / digest12(deployment.image)):
+            return None
+        if self._serves(name) and not _listens(processes, self._facts["ports"][name]):
+            return None
+        return deployment
+
+    def startup_errors(self, name: str) -> list[str]:
+        launch = self._launch(name)
+        if launch is None:
+            return []
+        status = self._supervisor.status(name)
+        errors = startup.errors(startup.since(self._layout.log(name), launch.first_line))
+        if status is not None and not status.running:
+            errors.append(f"{name} does not stay up: {status.detail}")
+        return errors
+
+    def admit(self, name: str, *, timeout: float) -> None:
+        if self._serves(name):
+            self._balancer.admit(name, timeout=timeout)
+        _, images = self._remembered()
+        self._store.prune({*images, *self._placed()})
+
+    # -- the record ------------------------------------------------------------------------------------
+    def append_record(self, line: str) -> None:
+        durable.append(self._layout.record, line)
+
+    def read_record(self) -> list[str]:
+        try:
+            return [line for line in self._layout.record.read_text().splitlines() if line.strip()]
+        except FileNotFoundError:
+            return []
+
+    # -- inside ----------------------------------------------------------------------------------------
+    def _serves(self, name: str) -> bool:
+        """Whether it is an instance, which has a port and a place in the balancer."""
+        return name in self._facts["instances"]
+
+    def _argv(self, name: str, environment: Path) -> tuple[str, ...]:
+        app = self._facts["app"]
+        if self._serves(name):
+            size = gunicorn.capacity(
+                cores=gunicorn.cores(),
+                instances=len(self._facts["instances"]),
+                max_connections=self._facts["database"]["max_connections"],
+                processes=len(self._facts["processes"]),
+                workers=app["workers"],
+                threads=app["threads"],
+            )
+            return gunicorn.command(
+                app, size, environment_folder=environment, port=self._facts["ports"][name]
+            )
+        program, *arguments = self._facts["processes"][name]["command"]
+        path = environment / "bin" / program
+        if not path.exists():
+            raise TargetError(
+                f"relevo:app.processes.{name}.command begins with {program}, but the artefact's environment has no such "
+                f"program; correct it, or add the package that has it."
+            )
+        return (str(path), *arguments)
+
+    def _launch_file(self, name: str) -> Path:
+        return self._layout.programs / f"{name}.json"
+
+    def _launch(self, name: str) -> Launch | None:
+        try:
+            return Launch.from_json(self._launch_file(name).read_text())
+        except FileNotFoundError:
+            return None
+
+    def _placed(self) -> set[str]:
+        """Images that some instance or process is to run."""
+        names = (*self._facts["instances"], *self._facts["processes"])
+        return {launch.deployment.image for name in names if (launch := self._launch(name))}
+
+    def _run(
+        self, image: str, arguments: Sequence[str], *, release: str, process: str, show: bool = True
+    ) -> Completed:
+        project = self._store.materialise(image, self._facts["app"])
+        environment = self._store.environment(image)
+        launch = Launch(
+            facts=self._facts,
+            process=process,
+            name="manage",
+            deployment=Deployment(image=image, version=self._manifest(image).version, release=release),
+            argv=(str(environment / "bin" / "python"), *arguments),
+            directory=str(project),
+            environment_folder=str(environment),
+            nonce=secrets.token_hex(8),
+        )
+        return command.run(
+            launch.argv,
+            directory=project,
+            environment=launch.environment(),
+            timeout=self._facts["limits"]["command_seconds"],
+            masked=[self._vault.read(name) for name in (*self._vault.names(), *vault.OWN)],
+            held=self._held(),
+            show=show,
+        )
+
+    def _backups(self) -> Backups:
+        return Backups(
+            layout=self._layout,
+            postgres=self._postgres,
+            secrets=self._vault,
+            port=self._facts["ports"]["database"],
+            database=self._facts["database"]["name"],
+            timeout=self._facts["limits"]["command_seconds"],
+            held=self._held(),
+        )
+
+    def _held(self) -> tuple[int, ...]:
+        return () if self._lock is None else (self._lock,)
+
+    def _wait_for(self, descriptor: int) -> None:
+        """Take the lock; an orphan of a killed step may still work, and is let finish."""
+        deadline = time.monotonic() + self._facts["limits"]["command_seconds"]
+        told = False
+        while True:
+            try:
+                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TargetError(
+                        f"another step of this stack still runs in {self._layout.root}, but one at a time is accepted; "
+                        f"wait for it or end it."
+                    ) from None
+                if not told:
+                    print("waiting for a step of this stack that still runs …", file=sys.stderr, flush=True)
+                    told = True
+                time.sleep(0.1)
+
+    def _is_secret_key(self, found: str, salt: str) -> bool | None:
+        name = self._facts["app"]["secret_key"]
+        if name is None:
+            return None
+        return found == hashlib.sha256(f"{salt}{self._vault.read(name)}".encode()).hexdigest()
+
+    def _remembered(self) -> tuple[set[str], set[str]]:
+        """The ids and the images of the record's last releases, which can still be gone back to."""
+        releases: dict[str, str | None] = {}
+        for line in self.read_record():
+            try:
+                entry = json.loads(line)
+            except ValueError:  # half a line, left by a crash
+                continue
+            if isinstance(entry, dict) and "release" in entry:
+                releases[entry["release"]] = entry.get("image") or releases.get(entry["release"])
+        last = list(releases.items())[-REMEMBERED_RELEASES:]
+        return {release for release, _ in last}, {image for _, image in last if image}
+
+
+def _listens(processes: Sequence[psutil.Process], port: int) -> bool:
+    """Whether one of these, and not a leftover of an earlier release, has the port."""
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            for connection in process.net_connections("tcp"):
+                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                    return True
+    return False
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
