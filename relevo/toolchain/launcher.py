@@ -6,6 +6,7 @@ the caller has set wins. Only the standard library: every `pulumi` command pays 
 
 import json
 import os
+import re
 import secrets
 import socket
 import sys
@@ -56,6 +57,8 @@ def prepare(environment: MutableMapping[str, str], pulumi: str, *, own_parts: bo
         [str(ENVIRONMENT / "bin"), str(Path(pulumi).parent), environment.get("PATH", os.defpath)]
     )
     environment.setdefault("PULUMI_SKIP_UPDATE_CHECK", "1")
+    # With gRPC's fork handlers a program started by a dynamic provider can end before it has run (and says so).
+    environment.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     if "PULUMI_BACKEND_URL" not in environment:
         backend = STATE / "pulumi"
         backend.mkdir(parents=True, exist_ok=True)
@@ -94,7 +97,7 @@ def remove_stale_locks(backend: str) -> list[Path]:
         try:
             holder = json.loads(lock.read_text())
             stale = holder["hostname"] == socket.gethostname() and not runs(holder)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             continue
         if stale:
             lock.unlink(missing_ok=True)
@@ -110,9 +113,17 @@ def runs(holder: dict[str, Any]) -> bool:
         process = psutil.Process(holder["pid"])
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
-        written = datetime.fromisoformat(holder["timestamp"][:26].rstrip("Z") + "+00:00").timestamp()
+        written = written_at(holder["timestamp"])
         return "pulumi" in process.name() and process.create_time() <= written + 1
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:
         return True
+
+
+def written_at(timestamp: str) -> float:
+    """Seconds since the epoch, of a time as Go writes it: any number of digits after the second."""
+    match = re.fullmatch(r"(.{19})(?:\.\d+)?(Z|[+-]\d\d:\d\d)", timestamp)
+    if not match:
+        raise ValueError(f"{timestamp!r} is not a time")
+    return datetime.fromisoformat(match[1] + match[2].replace("Z", "+00:00")).timestamp()
