@@ -17,19 +17,10 @@ from components.local.processes import Supervisor, SupervisorArgs
 from components.local.secrets import Vault, VaultArgs
 from components.local.storage import Storage, StorageArgs
 from components.target import Target
+from stacks.folders import state_folder, store_folder
 from stacks.settings import Settings
 
 OPERATIONS = "components.local.operations:LocalOperations"
-
-
-def state_folder(root: Path, stack: str, settings: Settings) -> Path:
-    """Where the stack's servers keep everything. `root` is the folder of Pulumi.yaml."""
-    return root / (settings.state_dir or f".relevo/{stack}")
-
-
-def store_folder(root: Path) -> Path:
-    """The artefact store, shared by the stacks of one checkout."""
-    return root / ".relevo" / "artefacts"
 
 
 def compose(stack: str, root: Path, settings: Settings) -> Target:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-import pulumi
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -369,6 +368,8 @@ def did_you_mean(found: str, accepted: typing.Iterable[str]) -> str | None:
 
 def load() -> Settings:
     """The running stack's settings. Raises `SettingsError`."""
+    import pulumi  # takes most of a second, and the desk's commands do without it
+
     config = pulumi.runtime.config
     values = {**config.get_config_env(), **config.CONFIG.get()}
     secret = set(config.get_config_secret_keys_env()) | config._SECRET_KEYS.get()
