@@ -1,7 +1,7 @@
-"""What the local target's dynamic resources have in common: have it so, see whether it still is, take it away.
+"""What the local target's dynamic resources have in common: have it so, see whether it is, take it away.
 
-The engine keeps no resource whose `up` was killed after its creation, so creating is the same as updating: whatever
-is there already is used. A resource differs when its inputs do, or when what it made is no longer there.
+The engine keeps no resource whose `up` was killed after its creation, so creating is the same as updating:
+whatever is there already is used. A resource differs when its inputs do, or when what it made is gone.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def prepare(environment: MutableMapping[str, str], pulumi: str, *, own_parts: bo
         [str(ENVIRONMENT / "bin"), str(Path(pulumi).parent), environment.get("PATH", os.defpath)]
     )
     environment.setdefault("PULUMI_SKIP_UPDATE_CHECK", "1")
-    # With gRPC's fork handlers a program started by a dynamic provider can end before it has run (and says so).
+    # With gRPC's fork handlers a program that a dynamic provider starts can end before it has run.
     environment.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     if "PULUMI_BACKEND_URL" not in environment:
         backend = STATE / "pulumi"
