@@ -38,6 +38,7 @@ class AuditEntry(SmokeMarked):
     objects = AuditQuerySet.as_manager()
 
     class Meta:
+        db_table = "audit_log"
         ordering = ["-id"]
         verbose_name_plural = "audit entries"
         indexes = [models.Index(fields=["subject_type", "subject_id"], name="audit_subject")]

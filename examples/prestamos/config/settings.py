@@ -54,20 +54,21 @@ DATABASES = {"default": ENVIRONMENT["DATABASE"]}
 DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 3)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# The catalogue can be read without the cache, so nobody waits for it. The one retry, at once, is for pooled
+# connections that a restart of the cache has closed.
+CACHE_OPTIONS = {
+    "serializer": "assets.catalogue.JSONSerializer",
+    "socket_connect_timeout": 0.25,
+    "socket_timeout": 0.25,
+    "retry": Retry(NoBackoff(), 1),
+}
 if ENVIRONMENT["REDIS_URL"]:
     CACHES = {
         "default": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
             "LOCATION": ENVIRONMENT["REDIS_URL"],
             "KEY_PREFIX": "prestamos",
-            # The catalogue may be read without the cache, so nobody waits for it. The one retry, at once, is
-            # for pooled connections that a restart of the cache has closed.
-            "OPTIONS": {
-                "serializer": "assets.catalogue.JSONSerializer",
-                "socket_connect_timeout": 0.25,
-                "socket_timeout": 0.25,
-                "retry": Retry(NoBackoff(), 1),
-            },
+            "OPTIONS": CACHE_OPTIONS,
         }
     }
 CATALOGUE_CACHE_SECONDS = 60

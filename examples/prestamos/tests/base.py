@@ -2,6 +2,7 @@
 
 import io
 
+from django.conf import settings
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 from django.core.management import call_command
@@ -18,6 +19,7 @@ GONE = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": "redis://127.0.0.1:1/0",  # nobody listens on port 1
+        "OPTIONS": settings.CACHE_OPTIONS,
     }
 }
 
@@ -52,9 +54,9 @@ class CommittingTestCase(TransactionTestCase):
 
     def _fixture_teardown(self) -> None:
         with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE audit_auditentry DISABLE TRIGGER audit_append_only")
+            cursor.execute("ALTER TABLE audit_log DISABLE TRIGGER audit_append_only")
             super()._fixture_teardown()
-            cursor.execute("ALTER TABLE audit_auditentry ENABLE TRIGGER audit_append_only")
+            cursor.execute("ALTER TABLE audit_log ENABLE TRIGGER audit_append_only")
 
 
 def smoke_user() -> User:

@@ -35,9 +35,9 @@ class AuditTests(Site):
     def test_the_database_itself_refuses_to_change_it(self) -> None:
         self.assign()
         for statement in (
-            "UPDATE audit_auditentry SET actor = 'nobody'",
-            "DELETE FROM audit_auditentry",
-            "TRUNCATE audit_auditentry",
+            "UPDATE audit_log SET actor = 'nobody'",
+            "DELETE FROM audit_log",
+            "TRUNCATE audit_log",
         ):
             with (
                 self.subTest(statement),

@@ -27,6 +27,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name_plural': 'audit entries',
+                'db_table': 'audit_log',
                 'ordering': ['-id'],
                 'indexes': [models.Index(fields=['subject_type', 'subject_id'], name='audit_subject')],
             },

@@ -6,11 +6,11 @@ BEGIN
     RAISE EXCEPTION 'the audit log is append-only: % refused', TG_OP USING ERRCODE = 'integrity_constraint_violation';
 END
 $$;
-CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_auditentry
+CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
     FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse_change();
 """
 BACKWARD = """
-DROP TRIGGER audit_append_only ON audit_auditentry;
+DROP TRIGGER audit_append_only ON audit_log;
 DROP FUNCTION audit_refuse_change();
 """
 
