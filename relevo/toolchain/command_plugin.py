@@ -56,8 +56,9 @@ COMMAND_INPUTS: dict[str, Any] = {
 OUTPUTS = ("stdout", "stderr", "assets", "archive")
 LOGGED = {"stdout": {1}, "stderr": {2}, "stdoutAndStderr": {1, 2}, "none": set[int]()}
 
-# An error travels in a gRPC trailer, for which clients have as little room as 16 KiB.
-ERROR_LIMIT = 8 * 1024
+# The official plugin sends all of it, however much. An error travels in a gRPC trailer, of which the engine
+# takes up to 16 MiB, and is shown whole.
+ERROR_LIMIT = 32 * 1024
 # How much of a line, and how many lines of a burst, are shown while a command runs.
 LINE_LIMIT = 8 * 1024
 BURST = 50
@@ -265,7 +266,7 @@ class Captured:
 class LiveLog:
     """Sends a command's lines to the display while it runs, never slower than the command.
 
-    One message costs 0.3 ms, so of a burst only the last lines are shown, in one message. The outputs are whole.
+    One message costs 0.3 ms, so of a burst only the last lines are shown. The outputs are whole.
     """
 
     def __init__(self, engine: engine_pb2_grpc.EngineStub, urn: str, streams: set[int]):

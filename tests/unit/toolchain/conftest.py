@@ -19,6 +19,8 @@ from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2, prov
 from relevo.toolchain.command_plugin import SECRET, SIGNATURE, plain
 from relevo.toolchain.serve import GRPC_LIMITS
 
+# What the engine, a Go program, takes anyway.
+CLIENT_LIMITS = [*GRPC_LIMITS, ("grpc.max_metadata_size", 2**20), ("grpc.absolute_max_metadata_size", 2**20)]
 URN = "urn:pulumi:dev::project::command:local:Command::greet"
 
 
@@ -118,7 +120,7 @@ def plugins(engine: StandInEngine, address: str) -> Iterator[Callable[[], Plugin
         )
         processes.append(process)
         assert process.stdout
-        channel = grpc.insecure_channel(f"127.0.0.1:{int(process.stdout.readline())}", options=GRPC_LIMITS)
+        channel = grpc.insecure_channel(f"127.0.0.1:{int(process.stdout.readline())}", options=CLIENT_LIMITS)
         return Plugin(process, provider_pb2_grpc.ResourceProviderStub(channel), engine)
 
     try:

@@ -303,7 +303,7 @@ def test_the_error_of_a_talkative_command_carries_the_end(plugin: Plugin):
     error = error_of(lambda: plugin.create({"create": "seq 200000 >&2; echo the reason >&2; exit 1"}))
     assert error.endswith("\nthe reason\n")
     assert "bytes before this are left out" in error
-    assert len(error) < 40_000
+    assert 32_000 < len(error) < 34_000
 
 
 @pytest.mark.parametrize(
@@ -440,7 +440,7 @@ def test_cancel_kills_the_whole_process_group_and_starts_nothing_more(
 def test_when_the_engine_is_gone_commands_are_killed_and_the_plugin_leaves(
     start_plugin: Callable[[], Plugin], tmp_path: Path
 ):
-    """The death of the engine is the end of our stdin; its connections break as well, but that is not enough."""
+    """The death of the engine is the end of our stdin, whatever becomes of its connections."""
     plugin = start_plugin()
     _, pids = start_sleeper(plugin, tmp_path / "pids")
     assert plugin.process.stdin

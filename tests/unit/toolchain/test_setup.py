@@ -1,0 +1,36 @@
+"""The parts of `make setup` that decide something; that all of it works is shown by every other test."""
+
+from pathlib import Path
+
+import pytest
+
+from relevo.toolchain.setup import NoStack, drop_foreign_salt
+
+SALT = "encryptionsalt: v1:abc:v1:def\n"
+
+
+@pytest.mark.parametrize("text", [SALT + "config:\n  a: b\n", "config:\n  a: b\n" + SALT])
+def test_the_salt_of_another_checkout_is_dropped_and_nothing_else(tmp_path: Path, text, capsys):
+    config = tmp_path / "Pulumi.local.yaml"
+    config.write_text(text)
+    drop_foreign_salt(config)
+    assert config.read_text() == "config:\n  a: b\n"
+    assert "removing from Pulumi.local.yaml the encryptionsalt" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("secret", ["  a:\n    secure: v1:x\n", "  a:\n  - secure: v1:x\n"])
+def test_secrets_that_cannot_be_read_here_are_never_thrown_away(tmp_path: Path, secret):
+    config = tmp_path / "Pulumi.local.yaml"
+    config.write_text(text := SALT + "config:\n" + secret)
+    with pytest.raises(NoStack, match="secrets of another checkout's passphrase"):
+        drop_foreign_salt(config)
+    assert config.read_text() == text
+
+
+def test_a_config_without_salt_or_none_at_all_is_left_alone(tmp_path: Path):
+    config = tmp_path / "Pulumi.local.yaml"
+    drop_foreign_salt(config)
+    assert not config.exists()
+    config.write_text("config: {}\n")
+    drop_foreign_salt(config)
+    assert config.read_text() == "config: {}\n"
