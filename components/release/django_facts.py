@@ -1,10 +1,10 @@
 """What Django itself says of a project: run by the artefact's own Python in the folder with manage.py.
 
-    python django_facts.py settings SALT    the facts of components/target.py, SECRET_KEY only as a salted digest
+    python django_facts.py settings SALT    DjangoFacts of components/target.py, SECRET_KEY as a salted digest
     python django_facts.py migrations       the migration graph for the manifest; asks no database
 
-The answer is JSON on stdout; whatever the project prints goes to stderr. Standard library and Django only, and
-nothing newer than Python 3.8, since it runs in the project's environment and not in ours.
+The answer is JSON on stdout; whatever the project prints goes to stderr. Standard library and Django only,
+and nothing newer than Python 3.8, since it runs in the project's environment and not in ours.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import sys
 
 # pyright: reportMissingImports=false
 # This script's folder comes first by default, where our smoke.py would hide a project's app of that name.
-sys.path[0] = ""
+if __name__ == "__main__":
+    sys.path[0] = ""
 
 import hashlib  # noqa: E402
 import json  # noqa: E402
@@ -280,7 +281,7 @@ def settings(salt: str) -> dict[str, Any]:
 
 
 def as_manage_py(answer: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The answer, given where manage.py would run its command: after what it does to paths and environment."""
+    """The answer, given where manage.py would run its command: after what it does to paths and variables."""
     import django
     from django.core import management
 
