@@ -26,6 +26,8 @@ from google.protobuf import empty_pb2
 from google.protobuf.struct_pb2 import Struct, Value
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
 
+from relevo.toolchain.serve import GRPC_OPTIONS
+
 VERSION = "1.2.1"
 """The version of pulumi-command whose behaviour this is."""
 
@@ -466,7 +468,9 @@ def without_last_newline(output: bytearray) -> str:
 
 class CommandPlugin(provider_pb2_grpc.ResourceProviderServicer):
     def __init__(self, engine_address: str):
-        self._runner = Runner(engine_pb2_grpc.EngineStub(grpc.insecure_channel(engine_address)))
+        self._runner = Runner(
+            engine_pb2_grpc.EngineStub(grpc.insecure_channel(engine_address, options=GRPC_OPTIONS))
+        )
 
     def add_to(self, server: grpc.Server) -> None:
         provider_pb2_grpc.add_ResourceProviderServicer_to_server(self, server)

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relevo.toolchain.launcher import PARTS, is_launcher
@@ -31,6 +31,7 @@ SDK = importlib.metadata.version("pulumi")
 DOWNLOAD_SECONDS = 20
 """Without internet the official installer would try for minutes."""
 COMMAND_PLUGIN = "1.2.1"
+_INSTALL_PLUGIN = ("plugin", "install", "resource", "command", COMMAND_PLUGIN)
 
 _MODULE = Path(__file__).with_name("engine_module")
 _EXECUTOR = "pulumi-language-python-exec"
@@ -43,11 +44,16 @@ class NoEngine(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """An engine that runs here. `own_parts`: it has no language host of its own and can download nothing."""
+    """An engine that runs here.
+
+    own_host: it was built, so the Python language host beside it is ours.
+    own_home: plugins cannot be downloaded, so ours lies in a PULUMI_HOME of the checkout.
+    """
 
     pulumi: str
     version: str
-    own_parts: bool
+    own_host: bool = False
+    own_home: bool = False
 
 
 def say(text: str) -> None:
@@ -95,16 +101,17 @@ def on_path(path: str) -> Engine | None:
         if not shutil.which("pulumi-language-python", path=f"{pulumi.resolve().parent}{os.pathsep}{path}"):
             say(f"{pulumi} has no pulumi-language-python beside it; looking further")
             continue
-        return Engine(pulumi=str(pulumi), version=version, own_parts=False)
+        return Engine(pulumi=str(pulumi), version=version)
     return None
 
 
 def cached() -> Engine | None:
     """An engine that an earlier setup has put into the cache: the official one before a built one."""
-    for folder in (_official_folder(), _built_folder()):
-        marker = folder / "engine.json"
-        if marker.is_file():
-            return Engine(**json.loads(marker.read_text()) | {"pulumi": str(folder / "bin" / "pulumi")})
+    for folder, built in ((_official_folder(), False), (_built_folder(), True)):
+        if _is_whole(folder):
+            version = (folder / "version").read_text()
+            pulumi = str(folder / "bin" / "pulumi")
+            return Engine(pulumi=pulumi, version=version, own_host=built, own_home=built)
     return None
 
 
@@ -114,12 +121,9 @@ def official() -> Engine | None:
     with _made_in(_official_folder()) as folder:
         if folder is None:
             return cached()
-        if not _install(folder):
+        if not _install(folder) or (version := version_of(folder / "bin" / "pulumi")) is None:
             return None
-        version = version_of(folder / "bin" / "pulumi")
-        if version is None:
-            return None
-        _mark(folder, version, own_parts=False)
+        (folder / "version").write_text(version)
     return cached()
 
 
@@ -138,7 +142,7 @@ def build() -> Engine:
             package = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
             _go(go, "build", "-trimpath", "-ldflags", flags, "-o", str(folder / "bin" / "pulumi"), package)
             _copy_sdk(go, folder / "sdk")
-            _mark(folder, BUILT, own_parts=True)
+            (folder / "version").write_text(BUILT)
     engine = cached()
     assert engine
     return engine
@@ -172,20 +176,20 @@ def has_command_plugin(engine: Engine, environment: Mapping[str, str]) -> bool:
     return any((item["name"], item.get("version")) == ("command", COMMAND_PLUGIN) for item in plugins)
 
 
-def install_command_plugin(engine: Engine, environment: Mapping[str, str]) -> None:
-    """The official command plugin, where it can be downloaded, else ours under the same name and version."""
-    install = [engine.pulumi, "plugin", "install", "resource", "command", COMMAND_PLUGIN]
-    if not engine.own_parts:
-        say(f"getting the official command plugin {COMMAND_PLUGIN}")
-        if run_bounded(install, environment, DOWNLOAD_SECONDS * 3):
-            return
-        say("it cannot be downloaded; using ours")
+def download_command_plugin(engine: Engine, environment: Mapping[str, str]) -> bool:
+    """Whether the official plugin could be had; it is then installed."""
+    say(f"getting the official command plugin {COMMAND_PLUGIN}")
+    return run_bounded([engine.pulumi, *_INSTALL_PLUGIN], environment, DOWNLOAD_SECONDS)
+
+
+def install_own_command_plugin(engine: Engine, environment: Mapping[str, str]) -> None:
+    """Installs ours, under the name and version of the official one."""
+    say(f"installing our command plugin in place of the official {COMMAND_PLUGIN}")
     with tempfile.TemporaryDirectory(prefix="relevo-plugin-") as folder:
         script = Path(folder, "pulumi-resource-command")
         _script(script, f'exec {shlex.quote(sys.executable)} -P -m relevo.toolchain.serve command "$@"')
-        subprocess.run(
-            [*install, "--reinstall", "--file", script], env=environment, check=True, capture_output=True
-        )
+        install = [engine.pulumi, *_INSTALL_PLUGIN, "--reinstall", "--file", str(script)]
+        subprocess.run(install, env=environment, check=True, capture_output=True)
 
 
 def run_bounded(argv: list[str], environment: Mapping[str, str], seconds: float) -> bool:
@@ -209,17 +213,14 @@ def run_bounded(argv: list[str], environment: Mapping[str, str], seconds: float)
 
 
 def _install(folder: Path) -> bool:
-    """Runs the official installer into the folder; False if it fails or does not get going in time."""
-    program = (
-        "import sys; from pulumi.automation import PulumiCommand; PulumiCommand.install(root=sys.argv[1])"
-    )
-    reachable = (
-        "import urllib.request as r; r.urlopen('https://get.pulumi.com/install.sh', timeout=10).read()"
-    )
-    if not run_bounded([sys.executable, "-c", reachable], os.environ, DOWNLOAD_SECONDS):
+    """Runs the official installer into the folder; False if it fails or cannot be reached."""
+    reach = "import urllib.request as r; r.urlopen('https://get.pulumi.com/install.sh', timeout=10).read()"
+    if not run_bounded([sys.executable, "-c", reach], os.environ, DOWNLOAD_SECONDS):
         say("it cannot be reached from here")
         return False
-    return run_bounded([sys.executable, "-c", program, str(folder)], os.environ, 600)
+    say("downloading it, some 100 MB")
+    install = "import sys; from pulumi.automation import PulumiCommand as P; P.install(root=sys.argv[1])"
+    return run_bounded([sys.executable, "-c", install, str(folder)], os.environ, 600)
 
 
 def _go(go: str, *arguments: str) -> None:
@@ -260,7 +261,7 @@ def _made_in(target: Path) -> Iterator[Path | None]:
         except BlockingIOError:
             say("another setup is at it already; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        if (target / "engine.json").is_file():
+        if _is_whole(target):
             yield None
             return
         for left_over in target.parent.glob(f".{target.name}.part-*"):
@@ -268,7 +269,7 @@ def _made_in(target: Path) -> Iterator[Path | None]:
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
         try:
             yield folder
-            if (folder / "engine.json").is_file():
+            if _is_whole(folder):
                 shutil.rmtree(target, ignore_errors=True)
                 folder.rename(target)
         finally:
@@ -283,9 +284,9 @@ def _built_folder() -> Path:
     return cache() / BUILT
 
 
-def _mark(folder: Path, version: str, own_parts: bool) -> None:
-    engine = Engine(pulumi="", version=version, own_parts=own_parts)
-    (folder / "engine.json").write_text(json.dumps(asdict(engine)))
+def _is_whole(folder: Path) -> bool:
+    """Whether its making came to the end: the version is written last."""
+    return (folder / "version").is_file() and os.access(folder / "bin" / "pulumi", os.X_OK)
 
 
 def _copy_sdk(go: str, folder: Path) -> None:

@@ -38,7 +38,7 @@ def main() -> NoReturn:
     except FileNotFoundError:
         sys.exit(f"{TOOLCHAIN} does not exist, but says which engine to run; run `make setup` in {CHECKOUT}.")
     environment = dict(os.environ)
-    prepare(environment, toolchain["pulumi"], own_parts=toolchain["own_parts"])
+    prepare(environment, toolchain["pulumi"], own_home=toolchain["own_home"])
     for lock in remove_stale_locks(environment["PULUMI_BACKEND_URL"]):
         print(f"relevo: removed the lock {lock}: its pulumi does not run any more", file=sys.stderr)
     try:
@@ -47,9 +47,9 @@ def main() -> NoReturn:
         sys.exit(f"{toolchain['pulumi']} does not exist any more; run `make setup` in {CHECKOUT}.")
 
 
-def prepare(environment: MutableMapping[str, str], pulumi: str, *, own_parts: bool) -> None:
-    """Completes the environment of an engine, and creates the folder and the passphrase that it names."""
-    if own_parts:
+def prepare(environment: MutableMapping[str, str], pulumi: str, *, own_home: bool) -> None:
+    """Completes the environment of an engine; creates the folder and the passphrase that it names."""
+    if own_home:
         # What the engine would look for with these is not to be had here; asking takes seconds each time.
         environment.setdefault("PULUMI_HOME", str(STATE / "pulumi-home"))
         environment.setdefault("PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "1")

@@ -19,7 +19,7 @@ from typing import Any
 import grpc
 from pulumi.runtime.proto import analyzer_pb2
 
-from relevo.toolchain.serve import GRPC_LIMITS
+from relevo.toolchain.serve import GRPC_OPTIONS
 
 
 class PackFailed(Exception):
@@ -33,7 +33,7 @@ class PolicyProxy(grpc.GenericRpcHandler):
         self._channel: grpc.Channel | None = None
         self._lock = threading.Lock()
         self._output: queue.SimpleQueue[tuple[str, bytes] | None] = queue.SimpleQueue()
-        self._server = grpc.server(ThreadPoolExecutor(max_workers=8), options=GRPC_LIMITS)
+        self._server = grpc.server(ThreadPoolExecutor(max_workers=8), options=GRPC_OPTIONS)
         self._server.add_generic_rpc_handlers((self,))
         self.port = self._server.add_insecure_port("127.0.0.1:0")
         self.exit_code = 0
@@ -107,7 +107,7 @@ class PolicyProxy(grpc.GenericRpcHandler):
                 self._output.put(("stdout", port + b"\n"))
                 raise PackFailed(f"the policy pack ended with exit code {process.wait()} before it served")
             threading.Thread(target=self._pass_on, args=("stdout", process.stdout), daemon=True).start()
-            self._channel = grpc.insecure_channel(f"127.0.0.1:{int(port)}", options=GRPC_LIMITS)
+            self._channel = grpc.insecure_channel(f"127.0.0.1:{int(port)}", options=GRPC_OPTIONS)
             return self._channel
 
     def _pass_on(self, stream: str, pipe: Any) -> None:

@@ -18,9 +18,11 @@ from typing import Any, Protocol
 
 # Bytes in one message; the engine's own limit (sdk/go/common/util/rpcutil).
 _MESSAGE_LIMIT = 400 * 1024 * 1024
-GRPC_LIMITS = [
+GRPC_OPTIONS = [
     ("grpc.max_receive_message_length", _MESSAGE_LIMIT),
     ("grpc.max_send_message_length", _MESSAGE_LIMIT),
+    # Else a proxy of the environment would be asked for 127.0.0.1.
+    ("grpc.enable_http_proxy", 0),
 ]
 
 
@@ -61,7 +63,7 @@ def serve(plugin: Plugin) -> None:
         os._exit(0)
 
     # A running command holds its thread, and `pulumi up --parallel` has no bound.
-    server = grpc.server(ThreadPoolExecutor(max_workers=1024), options=GRPC_LIMITS)
+    server = grpc.server(ThreadPoolExecutor(max_workers=1024), options=GRPC_OPTIONS)
     plugin.add_to(server)
     port = server.add_insecure_port("127.0.0.1:0")
     signal.signal(signal.SIGINT, leave)

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from relevo.toolchain import engine as engines
@@ -21,16 +21,44 @@ class NoStack(Exception):
 def setup() -> None:
     """Raises NoEngine or NoStack."""
     engine = engines.resolve()
-    if engine.own_parts:
+    if engine.own_host:
         engine = engines.with_own_parts(engine, ENVIRONMENT / PARTS)
+    engine = with_command_plugin(engine)
     write_whole(TOOLCHAIN, json.dumps(asdict(engine), indent=2) + "\n")
-    environment = dict(os.environ)
-    prepare(environment, engine.pulumi, own_parts=engine.own_parts)
-    if not engines.has_command_plugin(engine, environment):
-        engines.install_command_plugin(engine, environment)
-    create_stack(engine, environment)
-    kind = "built from Go modules" if engine.own_parts else "official"
+    create_stack(engine, environment_of(engine))
+    kind = "built from Go modules" if engine.own_host else "official"
     say(f"ready: Pulumi {engine.version}, {kind}, {engine.pulumi}")
+
+
+def environment_of(engine: Engine) -> dict[str, str]:
+    environment = dict(os.environ)
+    prepare(environment, engine.pulumi, own_home=engine.own_home)
+    return environment
+
+
+def with_command_plugin(engine: Engine) -> Engine:
+    """The engine with the plugin installed: the official one where it can be had, else ours.
+
+    Ours goes into a home of the checkout, never into the one that the user's other projects share.
+    """
+    if needed_own_home(engine):
+        engine = replace(engine, own_home=True)
+    if engines.has_command_plugin(engine, environment_of(engine)):
+        return engine
+    if not engine.own_home:
+        if engines.download_command_plugin(engine, environment_of(engine)):
+            return engine
+        engine = replace(engine, own_home=True)
+    engines.install_own_command_plugin(engine, environment_of(engine))
+    return engine
+
+
+def needed_own_home(engine: Engine) -> bool:
+    """Whether an earlier setup found that this engine can download nothing; trying again takes its time."""
+    if not TOOLCHAIN.is_file():
+        return False
+    before = json.loads(TOOLCHAIN.read_text())
+    return before["pulumi"] == engine.pulumi and before.get("own_home", False)
 
 
 def create_stack(engine: Engine, environment: dict[str, str]) -> None:

@@ -17,10 +17,14 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2, provider_pb2_grpc
 
 from relevo.toolchain.command_plugin import SECRET, SIGNATURE, plain
-from relevo.toolchain.serve import GRPC_LIMITS
+from relevo.toolchain.serve import GRPC_OPTIONS
 
 # What the engine, a Go program, takes anyway.
-CLIENT_LIMITS = [*GRPC_LIMITS, ("grpc.max_metadata_size", 2**20), ("grpc.absolute_max_metadata_size", 2**20)]
+CLIENT_OPTIONS = [
+    *GRPC_OPTIONS,
+    ("grpc.max_metadata_size", 2**20),
+    ("grpc.absolute_max_metadata_size", 2**20),
+]
 URN = "urn:pulumi:dev::project::command:local:Command::greet"
 
 
@@ -97,7 +101,7 @@ def secret(value: Any) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def stand_in_engine() -> Iterator[tuple[StandInEngine, str]]:
     engine = StandInEngine()
-    server = grpc.server(ThreadPoolExecutor(max_workers=4), options=GRPC_LIMITS)
+    server = grpc.server(ThreadPoolExecutor(max_workers=4), options=GRPC_OPTIONS)
     engine_pb2_grpc.add_EngineServicer_to_server(engine, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -120,7 +124,7 @@ def plugins(engine: StandInEngine, address: str) -> Iterator[Callable[[], Plugin
         )
         processes.append(process)
         assert process.stdout
-        channel = grpc.insecure_channel(f"127.0.0.1:{int(process.stdout.readline())}", options=CLIENT_LIMITS)
+        channel = grpc.insecure_channel(f"127.0.0.1:{int(process.stdout.readline())}", options=CLIENT_OPTIONS)
         return Plugin(process, provider_pb2_grpc.ResourceProviderStub(channel), engine)
 
     try:

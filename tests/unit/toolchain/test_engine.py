@@ -1,4 +1,4 @@
-"""How an engine is found, downloaded or built. The programs are stand-ins; the real ones run everywhere else."""
+"""How an engine is found, downloaded or built. The programs are stand-ins; elsewhere the real ones run."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from relevo.toolchain import engine as engines
 from relevo.toolchain.engine import Engine, NoEngine
 from relevo.toolchain.launcher import PARTS
+from relevo.toolchain.setup import with_command_plugin
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +51,7 @@ def test_the_first_engine_on_path_that_is_new_enough_is_taken(program, capsys: p
     new = program("new/pulumi", "echo v3.300.1")
     program("new/pulumi-language-python", "")
     found = engines.on_path(f"/nowhere:{old.parent}:{new.parent}")
-    assert found == Engine(pulumi=str(new), version="3.300.1", own_parts=False)
+    assert found == Engine(pulumi=str(new), version="3.300.1")
     assert f"{old} is 3.100.0, but 3.259.0 or newer is needed" in capsys.readouterr().out
 
 
@@ -126,9 +128,8 @@ def go(program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_an_engine_is_built_once_and_then_comes_from_the_cache(go: Path, cache: Path, tmp_path: Path):
     engine = engines.build()
-    assert engine == Engine(
-        pulumi=str(cache / "3.259.0" / "bin" / "pulumi"), version="3.259.0", own_parts=True
-    )
+    pulumi = str(cache / "3.259.0" / "bin" / "pulumi")
+    assert engine == Engine(pulumi=pulumi, version="3.259.0", own_host=True, own_home=True)
     assert engines.build() == engine == engines.cached()
     assert (tmp_path / "count").read_text() == "built\n"
     executor = cache / "3.259.0" / "sdk" / "pulumi-language-python-exec"
@@ -194,31 +195,48 @@ def test_our_parts_lie_beside_the_engine_in_the_checkout(go: Path, tmp_path: Pat
 # --- the command plugin
 
 PULUMI = """
-    echo "$*" >> "$CALLS"
+    echo "$PULUMI_HOME $*" >> "$CALLS"
     case "$*" in
-      "plugin ls --json") echo "$PLUGINS" ;;
-      *--file*) exit 0 ;;
+      "plugin ls --json") cat "$PULUMI_HOME/listed" 2>/dev/null || echo "[]" ;;
+      *--file*)
+        mkdir -p "$PULUMI_HOME"
+        echo '[{"name": "command", "version": "1.2.1"}]' > "$PULUMI_HOME/listed" ;;
       *) exit "$DOWNLOAD" ;;
     esac
 """
 
 
-@pytest.mark.parametrize(
-    ("own_parts", "download", "calls"),
-    [
-        (False, "0", ["plugin install resource command 1.2.1"]),
-        (False, "1", ["plugin install resource command 1.2.1", "… --reinstall --file …"]),
-        (True, "0", ["… --reinstall --file …"]),
-    ],
-)
-def test_the_official_command_plugin_is_preferred(program, tmp_path: Path, own_parts, download, calls):
-    engine = Engine(pulumi=str(program("pulumi", PULUMI)), version="3.300.0", own_parts=own_parts)
-    environment = {**os.environ, "CALLS": str(tmp_path / "calls"), "DOWNLOAD": download}
-    engines.install_command_plugin(engine, environment)
-    made = (tmp_path / "calls").read_text().splitlines()
-    assert len(made) == len(calls)
-    for call, expected in zip(made, calls, strict=True):
-        assert all(part in call for part in expected.split("…"))
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """What the stand-in pulumi was asked so far; it and its home lie in tmp_path."""
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    monkeypatch.delenv("PULUMI_HOME", raising=False)
+    monkeypatch.setattr("relevo.toolchain.launcher.STATE", tmp_path / ".relevo")
+    monkeypatch.setattr("relevo.toolchain.setup.TOOLCHAIN", tmp_path / "toolchain.json")
+    return lambda: (tmp_path / "calls").read_text().splitlines()
+
+
+def test_the_official_command_plugin_is_preferred(program, calls, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DOWNLOAD", "0")
+    engine = Engine(pulumi=str(program("pulumi", PULUMI)), version="3.300.0")
+    assert with_command_plugin(engine) == engine
+    assert calls() == [" plugin ls --json", " plugin install resource command 1.2.1"]
+
+
+def test_ours_goes_into_a_home_of_the_checkout(program, calls, tmp_path, monkeypatch):
+    """The user's own home serves other projects, for which ours is not meant; and the download is tried once."""
+    monkeypatch.setenv("DOWNLOAD", "1")
+    engine = Engine(pulumi=str(program("pulumi", PULUMI)), version="3.300.0")
+    found = with_command_plugin(engine)
+    assert found == replace(engine, own_home=True)
+    *_, download, install = calls()
+    assert download == " plugin install resource command 1.2.1"
+    home = tmp_path / ".relevo" / "pulumi-home"
+    assert install.startswith(f"{home} plugin install resource command 1.2.1 --reinstall --file ")
+
+    (tmp_path / "toolchain.json").write_text(json.dumps(asdict(found)))
+    assert with_command_plugin(engine) == found
+    assert calls()[-1] == f"{home} plugin ls --json"
 
 
 @pytest.mark.parametrize(
@@ -230,7 +248,6 @@ def test_the_official_command_plugin_is_preferred(program, tmp_path: Path, own_p
         ([{"name": "command"}], False),
     ],
 )
-def test_only_the_wanted_version_of_the_command_plugin_will_do(program, tmp_path: Path, plugins, there):
-    engine = Engine(pulumi=str(program("pulumi", PULUMI)), version="3.300.0", own_parts=True)
-    environment = {**os.environ, "CALLS": str(tmp_path / "calls"), "PLUGINS": json.dumps(plugins)}
-    assert engines.has_command_plugin(engine, environment) is there
+def test_only_the_wanted_version_of_the_command_plugin_will_do(program, plugins, there):
+    pulumi = program("pulumi", f"echo '{json.dumps(plugins)}'")
+    assert engines.has_command_plugin(Engine(pulumi=str(pulumi), version="3.300.0"), os.environ) is there

@@ -33,7 +33,7 @@ def write_lock(backend: Path, **changes: object) -> Path:
 
 def test_a_local_stack_gets_a_backend_and_a_passphrase(checkout: Path):
     environment = {"PATH": "/usr/bin"}
-    launcher.prepare(environment, "/opt/pulumi/bin/pulumi", own_parts=False)
+    launcher.prepare(environment, "/opt/pulumi/bin/pulumi", own_home=False)
     assert environment["PULUMI_BACKEND_URL"] == f"file://{checkout}/.relevo/pulumi"
     assert (checkout / ".relevo" / "pulumi").is_dir()
     passphrase = Path(environment["PULUMI_CONFIG_PASSPHRASE_FILE"])
@@ -44,19 +44,19 @@ def test_a_local_stack_gets_a_backend_and_a_passphrase(checkout: Path):
 
 def test_the_official_engine_keeps_its_home_and_its_downloads():
     environment: dict[str, str] = {}
-    launcher.prepare(environment, "/opt/pulumi/bin/pulumi", own_parts=False)
+    launcher.prepare(environment, "/opt/pulumi/bin/pulumi", own_home=False)
     assert environment.keys().isdisjoint({"PULUMI_HOME", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"})
 
 
 def test_an_engine_with_our_parts_has_a_home_of_its_own(checkout: Path):
     environment: dict[str, str] = {}
-    launcher.prepare(environment, "/x/pulumi", own_parts=True)
+    launcher.prepare(environment, "/x/pulumi", own_home=True)
     assert environment["PULUMI_HOME"] == str(checkout / ".relevo" / "pulumi-home")
     assert environment["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] == "1"
 
 
-@pytest.mark.parametrize("own_parts", [True, False])
-def test_what_the_caller_has_set_wins(checkout: Path, own_parts: bool):
+@pytest.mark.parametrize("own_home", [True, False])
+def test_what_the_caller_has_set_wins(checkout: Path, own_home: bool):
     given = {
         "PULUMI_BACKEND_URL": "s3://bucket",
         "PULUMI_CONFIG_PASSPHRASE": "",
@@ -65,7 +65,7 @@ def test_what_the_caller_has_set_wins(checkout: Path, own_parts: bool):
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "0",
     }
     environment = dict(given)
-    launcher.prepare(environment, "/x/pulumi", own_parts=own_parts)
+    launcher.prepare(environment, "/x/pulumi", own_home=own_home)
     assert environment.items() >= given.items()
     assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in environment
     assert not (checkout / ".relevo").exists()
