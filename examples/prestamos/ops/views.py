@@ -3,7 +3,8 @@
 from functools import cache
 
 from django.core.cache import caches
-from django.db import DatabaseError, connection
+from django.db import Error as DatabaseFault
+from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, JsonResponse
@@ -30,7 +31,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     """200 or 503. A cache that is gone makes the site slower, not unready: it is only named as degraded."""
     try:
         missing = sorted(_migrations() - MigrationRecorder(connection).applied_migrations().keys())
-    except DatabaseError:
+    except DatabaseFault:  # also InterfaceError, which is no DatabaseError
         return JsonResponse({"status": "unavailable", "database": "unreachable"}, status=503)
     if missing:
         names = [f"{app}.{name}" for app, name in missing]
