@@ -224,7 +224,7 @@ def test_the_official_command_plugin_is_preferred(program, calls, monkeypatch: p
 
 
 def test_ours_goes_into_a_home_of_the_checkout(program, calls, tmp_path, monkeypatch):
-    """The user's own home serves other projects, for which ours is not meant; and the download is tried once."""
+    """The home of the user serves other projects, for which ours is not meant. The download is tried once."""
     monkeypatch.setenv("DOWNLOAD", "1")
     engine = Engine(pulumi=str(program("pulumi", PULUMI)), version="3.300.0")
     found = with_command_plugin(engine)
