@@ -6,15 +6,17 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import psycopg
 import pytest
 
+from stacks.settings import Settings
 from tests.e2e import servers
 from tests.e2e.releases import EXAMPLE
-from tests.e2e.sites import build_bare, build_other
+from tests.e2e.sites import BARE, OTHER, build_bare, build_other
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +29,13 @@ def new_database() -> Iterator[Callable[[], str]]:
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example's environment has all that these sites need."""
     return servers.python_with(EXAMPLE / "requirements-lock.txt", tmp_path_factory.mktemp("python") / "venv")
+
+
+@pytest.mark.parametrize("configuration", [BARE, OTHER])
+def test_the_configurations_are_valid(configuration: dict[str, Any]) -> None:
+    settings = Settings.model_validate(configuration)
+    assert settings.smoke is not None
+    assert Path(settings.smoke).is_file()
 
 
 def test_the_bare_site_is_startproject_on_the_given_database(

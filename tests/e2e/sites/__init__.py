@@ -1,12 +1,65 @@
-"""Sites other than the example, to show that Relevo knows no site: builders of their git repositories."""
+"""Sites other than the example, to show that Relevo knows no site: their repositories and configurations."""
 
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from tests.e2e.commits import commit, initialise
 
 _SOURCES = Path(__file__).parent
+
+# What stands under `relevo:` in a stack that releases them.
+BARE: dict[str, Any] = {
+    "target": "local",
+    "app": {
+        "settings": "bare.production",
+        "wsgi": "bare.wsgi:application",
+        "build": {"packages": ["gunicorn", "psycopg[binary]"]},
+        "environment": {
+            "SECRET_KEY": "{secret.SECRET_KEY}",
+            "ALLOWED_HOSTS": "{public.host}",
+            "PGHOST": "{database.host}",
+            "PGPORT": "{database.port}",
+            "PGDATABASE": "{database.name}",
+            "PGUSER": "{database.user}",
+            "PGPASSWORD": "{database.password}",
+            "STATIC_ROOT": "{static.root}",
+        },
+        "probe": {"path": "/admin/login/"},
+    },
+    "smoke": str(_SOURCES / "bare" / "smoke.yaml"),
+}
+OTHER: dict[str, Any] = {
+    "target": "local",
+    "app": {
+        "settings": "inventory.settings",
+        "wsgi": "inventory.wsgi:application",
+        "build": {"project": "server", "requirements": "server/pyproject.toml"},
+        "environment": {
+            "APP_KEY": "{secret.APP_KEY}",
+            "HOSTS": "{public.host}",
+            "DB_HOST": "{database.host}",
+            "DB_PORT": "{database.port}",
+            "DB_NAME": "{database.name}",
+            "DB_USER": "{database.user}",
+            "DB_PASS": "{database.password}",
+            "CACHE_LOCATION": "{cache.url}",
+        },
+        "secretKey": "APP_KEY",
+        "processes": {
+            "worker": {
+                "command": ["python", "manage.py", "work"],
+                "environment": {"WORKER_RELEASE": "{release.version}"},
+            }
+        },
+        "commands": {"afterMigrate": [["load_reference"]]},
+        "folders": {"static": "collected", "media": "uploads"},
+        "probe": {"path": "/", "headers": {"X-Forwarded-Proto": "https"}},
+    },
+    "secrets": {"APP_KEY": {}},
+    "smoke": str(_SOURCES / "other" / "smoke.yaml"),
+}
 
 
 def build_bare(folder: Path, python: Path) -> Path:
