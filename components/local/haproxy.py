@@ -62,6 +62,8 @@ def configuration(
             "    log global",
             "    option httplog",
             "    option dontlognull",
+            # After a reload a client's idle connection is closed with its next response, never under its request.
+            "    option idle-close-on-response",
             "    timeout connect 2s",
             "    timeout client 65s",
             "    timeout server 65s",
@@ -112,6 +114,7 @@ class HAProxy:
     def __init__(self, layout: Layout, supervisor: Supervisor) -> None:
         self._layout = layout
         self._supervisor = supervisor
+        self._master = layout.sockets / "edge-master.sock"
         self._file = layout.edge / "haproxy.cfg"
         self._settings_file = layout.edge / "settings.json"
         self._rotation_file = layout.edge / "rotation.json"
@@ -136,13 +139,15 @@ class HAProxy:
 
     def drain(self, name: str, *, timeout: float) -> None:
         self._rotate(name, into=False)
-        self._command(f"set server {BACKEND}/{name} state drain")
+        # A worker from before a reload still serves its clients' open connections.
+        for worker in self._workers():
+            self._command(f"set server {BACKEND}/{name} state drain", worker)
         deadline = time.monotonic() + timeout
-        while (left := int(self._server(name)["scur"])) > 0:
+        while (left := self._requests(name)) > 0:
             if time.monotonic() > deadline:
                 raise TargetError(
-                    f"{name} still has {left} requests after {timeout:g} s, but it is only replaced without any; "
-                    f"raise relevo:limits.drainSeconds, or make them end sooner."
+                    f"{name} still has {left} requests after {timeout:g} s, but it is only replaced without "
+                    f"any; raise relevo:limits.drainSeconds, or make them end sooner."
                 )
             time.sleep(0.02)
 
@@ -216,10 +221,17 @@ class HAProxy:
 
     # -- the process -----------------------------------------------------------------------------------
     def _program(self) -> Program:
-        master = self._layout.sockets / "edge-master.sock"
         return Program(
             name=PROGRAM,
-            command=(get_haproxy_binary(), "-W", "-db", "-S", f"{master},mode,600", "-f", str(self._file)),
+            command=(
+                get_haproxy_binary(),
+                "-W",
+                "-db",
+                "-S",
+                f"{self._master},mode,600",
+                "-f",
+                str(self._file),
+            ),
             stop_seconds=10,
         )
 
@@ -247,7 +259,7 @@ class HAProxy:
             state.unlink(missing_ok=True)
         else:
             durable.write(state, self._command("show servers state"))
-        answer = _ask(self._layout.sockets / "edge-master.sock", "reload")
+        answer = _ask(self._master, "reload")
         if not answer.startswith("Success=1"):
             raise TargetError(f"the balancer refuses to reload; see {self._layout.log(PROGRAM)}.")
 
@@ -258,8 +270,18 @@ class HAProxy:
                 raise TargetError(f"the balancer does not answer; see {self._layout.log(PROGRAM)}.")
             time.sleep(0.02)
 
-    def _servers(self) -> list[dict[str, str]]:
-        text = self._command(f"show stat {BACKEND} 4 -1").removeprefix("# ")
+    def _workers(self) -> list[str]:
+        """How the master's socket addresses each worker, the current one first."""
+        rows = _ask(self._master, "show proc").splitlines()
+        return [f"@!{row.split()[0]}" for row in rows if row.split()[1:2] == ["worker"]]
+
+    def _requests(self, name: str) -> int:
+        """Those that are in the instance now, through any worker."""
+        rows = (row for worker in self._workers() for row in self._servers(worker) if row["svname"] == name)
+        return sum(int(row["scur"]) for row in rows)
+
+    def _servers(self, worker: str | None = None) -> list[dict[str, str]]:
+        text = self._command(f"show stat {BACKEND} 4 -1", worker).removeprefix("# ")
         return list(csv.DictReader(io.StringIO(text)))
 
     def _server(self, name: str) -> dict[str, str]:
@@ -268,9 +290,13 @@ class HAProxy:
                 return row
         raise TargetError(f"{name} is not among the balancer's instances; run pulumi up.")
 
-    def _command(self, command: str) -> str:
-        answer = _ask(self._layout.sockets / "edge.sock", command)
-        if command.startswith("set ") and answer.strip():
+    def _command(self, command: str, worker: str | None = None) -> str:
+        """On the current worker, or on the one given."""
+        if worker:
+            answer = _ask(self._master, f"{worker} {command}")
+        else:
+            answer = _ask(self._layout.sockets / "edge.sock", command)
+        if command.startswith("set ") and answer.strip() and worker is None:
             raise TargetError(f"the balancer refuses {command!r} ({answer.strip()}); run pulumi up.")
         return answer
 
@@ -282,6 +308,7 @@ def _ask(path: Path, command: str) -> str:
             connection.settimeout(10.0)
             connection.connect(str(path))
             connection.sendall(f"{command}\n".encode())
+            connection.shutdown(socket.SHUT_WR)  # the master answers for as long as it may be asked more
             return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
     except OSError:
         raise TargetError(

