@@ -21,7 +21,9 @@ _LINE = re.compile(
 # The first is where a reader looks for it.
 _PLACES = (
     re.compile(r"^(?P<indent>[ \t]+)relevo:target:[ \t]*[^\s#]+[^\n]*\n", re.MULTILINE),
-    re.compile(r"^config:[ \t]*(?:#[^\n]*)?\r?\n(?:[ \t]*(?:#[^\n]*)?\r?\n)*(?=(?P<indent>[ \t]+)\S)", re.MULTILINE),
+    re.compile(
+        r"^config:[ \t]*(?:#[^\n]*)?\r?\n(?:[ \t]*(?:#[^\n]*)?\r?\n)*(?=(?P<indent>[ \t]+)\S)", re.MULTILINE
+    ),
 )
 
 
@@ -86,4 +88,6 @@ def _parse(text: str) -> Any:
     try:
         return YAML(typ="safe").load(text)
     except YAMLError as error:
-        raise RelevoError(f"the stack's configuration is not YAML ({' '.join(str(error).split())}); correct it.") from None
+        raise RelevoError(
+            f"the stack's configuration is not YAML ({' '.join(str(error).split())}); correct it."
+        ) from None
