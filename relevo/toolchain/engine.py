@@ -140,7 +140,7 @@ def build() -> Engine:
             say(f"building Pulumi {BUILT} from Go modules: 3 to 4 minutes on two cores, once for this user")
             flags = f"-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v{BUILT}"
             package = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
-            _go(go, "build", "-trimpath", "-ldflags", flags, "-o", str(folder / "bin" / "pulumi"), package)
+            _go(go, "build", "-ldflags", flags, "-o", str(folder / "bin" / "pulumi"), package)
             _copy_sdk(go, folder / "sdk")
             (folder / "version").write_text(BUILT)
     engine = cached()
@@ -225,7 +225,8 @@ def _install(folder: Path) -> bool:
 
 def _go(go: str, *arguments: str) -> None:
     """Runs go in our module and says every ten seconds that it runs. Raises NoEngine with its errors."""
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"}
+    settings = {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false"}
+    environment = os.environ | settings
     with tempfile.TemporaryFile(mode="w+") as output:
         process = subprocess.Popen(
             [go, *arguments], cwd=_MODULE, env=environment, stdout=output, stderr=output
