@@ -8,7 +8,7 @@ from pathlib import Path
 
 from relevo.errors import RelevoError
 from relevo.store import Store
-from stacks.local import state_folder, store_folder
+from stacks.folders import state_folder, store_folder
 from stacks.settings import Settings, load_file
 
 
