@@ -1,4 +1,4 @@
-"""Marks each test by the folder it lies in, and runs what is quick first: unit, engine, e2e, then the rest."""
+"""Marks each test by the folder it lies in, and runs the quick ones first: unit, engine, e2e, the rest."""
 
 from pathlib import Path
 
