@@ -26,8 +26,9 @@ def setup() -> None:
     engine = with_command_plugin(engine)
     write_whole(TOOLCHAIN, json.dumps(asdict(engine), indent=2) + "\n")
     create_stack(engine, environment_of(engine))
-    kind = "built from Go modules" if engine.own_host else "official"
-    say(f"ready: Pulumi {engine.version}, {kind}, {engine.pulumi}")
+    origin = "built from Go modules" if engine.own_host else "official"
+    plugin = "our own" if engine.own_home else "the official"
+    say(f"ready: Pulumi {engine.version}, {origin}, with {plugin} command plugin")
 
 
 def environment_of(engine: Engine) -> dict[str, str]:
@@ -54,7 +55,7 @@ def with_command_plugin(engine: Engine) -> Engine:
 
 
 def needed_own_home(engine: Engine) -> bool:
-    """Whether an earlier setup found that this engine can download nothing; trying again takes its time."""
+    """Whether an earlier setup found that this engine can download nothing. Without that file it tries again."""
     if not TOOLCHAIN.is_file():
         return False
     before = json.loads(TOOLCHAIN.read_text())
