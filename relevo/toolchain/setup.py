@@ -55,7 +55,7 @@ def with_command_plugin(engine: Engine) -> Engine:
 
 
 def needed_own_home(engine: Engine) -> bool:
-    """Whether an earlier setup found that this engine can download nothing. Without that file it tries again."""
+    """Whether an earlier setup found that this engine downloads nothing. Without that file it tries again."""
     if not TOOLCHAIN.is_file():
         return False
     before = json.loads(TOOLCHAIN.read_text())
