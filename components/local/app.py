@@ -24,7 +24,7 @@ class SlotProvider(LocalProvider):
             supervisor.start(inputs["slot"])
         return {}
 
-    def drifted(self, inputs: Properties) -> bool:
+    def drifted(self, inputs: Properties, outputs: Properties) -> bool:
         supervisor = Supervisor(Layout(Path(inputs["state"])))
         status = supervisor.status(inputs["slot"])
         return supervisor.configured(inputs["slot"]) and not (status and status.running)

@@ -28,7 +28,7 @@ class CacheProvider(LocalProvider):
         )
         return {"host": HOST}
 
-    def drifted(self, inputs: Properties) -> bool:
+    def drifted(self, inputs: Properties, outputs: Properties) -> bool:
         layout = Layout(Path(inputs["state"]))
         status = Supervisor(layout).status(valkey.PROGRAM)
         if status is None or not status.running:

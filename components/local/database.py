@@ -41,7 +41,7 @@ class DatabaseProvider(LocalProvider):
         server.ensure(settings, Supervisor(layout), Vault(layout.secrets))
         return {"host": HOST}
 
-    def drifted(self, inputs: Properties) -> bool:
+    def drifted(self, inputs: Properties, outputs: Properties) -> bool:
         layout = Layout(Path(inputs["state"]))
         status = Supervisor(layout).status(postgres.PROGRAM)
         if status is None or not status.running:

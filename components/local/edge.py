@@ -37,7 +37,7 @@ class EdgeProvider(LocalProvider):
         _balancer(inputs).ensure(settings)
         return {"url": f"http://{HOST}:{inputs['port']}"}
 
-    def drifted(self, inputs: Properties) -> bool:
+    def drifted(self, inputs: Properties, outputs: Properties) -> bool:
         return not _balancer(inputs).answers()
 
     def remove(self, inputs: Properties) -> None:

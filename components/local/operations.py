@@ -355,17 +355,19 @@ class LocalOperations:
         return found == hashlib.sha256(f"{salt}{self._vault.read(name)}".encode()).hexdigest()
 
     def _remembered(self) -> tuple[set[str], set[str]]:
-        """The ids and the images of the record's last releases, which can still be gone back to."""
-        releases: dict[str, str | None] = {}
+        """The ids and images of the last releases, and of the last good ones, which can still be gone back to."""
+        images: dict[str, str] = {}
+        good: dict[str, None] = {}
         for line in self.read_record():
             try:
                 entry = json.loads(line)
-            except ValueError:  # half a line, left by a crash
+                images[entry["release"]] = entry["image"]
+                if entry["event"] == "release succeeded":
+                    good[entry["release"]] = None
+            except (ValueError, KeyError, TypeError):  # half a line, left by a crash
                 continue
-            if isinstance(entry, dict) and "release" in entry:
-                releases[entry["release"]] = entry.get("image") or releases.get(entry["release"])
-        last = list(releases.items())[-REMEMBERED_RELEASES:]
-        return {release for release, _ in last}, {image for _, image in last if image}
+        last = {*list(images)[-REMEMBERED_RELEASES:], *list(good)[-REMEMBERED_RELEASES:]}
+        return last, {images[release] for release in last}
 
 
 def _listens(processes: Sequence[psutil.Process], port: int) -> bool:

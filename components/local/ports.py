@@ -24,35 +24,34 @@ def saved(layout: Layout) -> dict[str, int]:
         return {}
 
 
-def allocate(layout: Layout, wanted: Mapping[str, int | None]) -> dict[str, int]:
-    """A port for each name in `wanted`, kept in the state folder. Raises `TargetError` if a configured one is taken."""
+def allocate(layout: Layout, name: str, configured: int | None) -> int:
+    """The port of `name`, kept in the state folder. Raises `TargetError` if a configured one is taken."""
     with durable.locked(layout.run / "ports.lock"):
-        before = saved(layout)
-        ports: dict[str, int] = {name: port for name, port in wanted.items() if port is not None}
-        for name, port in ports.items():
-            if not available(layout, port):
-                raise TargetError(taken(name, port))
-        for name, port in wanted.items():
-            if port is None:
-                candidates = [before[name]] if name in before else []
-                ports[name] = next(
-                    port
-                    for port in (*candidates, *_candidates(layout, name))
-                    if port not in ports.values() and available(layout, port)
-                )
-        ports = {name: ports[name] for name in wanted}
-        if ports != before:
-            durable.write(layout.ports, json.dumps(ports, indent=2) + "\n")
-    return ports
+        ports = saved(layout)
+        if configured is not None:
+            if not available(layout, configured):
+                raise TargetError(taken(name, configured))
+            port = configured
+        else:
+            others = {port for other, port in ports.items() if other != name}
+            before = [ports[name]] if name in ports else []
+            port = next(
+                port
+                for port in (*before, *_candidates(layout, name))
+                if port not in others and available(layout, port)
+            )
+        if ports.get(name) != port:
+            _save(layout, {**ports, name: port})
+    return port
 
 
-def drifted(layout: Layout, wanted: Mapping[str, int | None]) -> bool:
-    """Whether `allocate` would answer otherwise than it did."""
-    before = saved(layout)
-    return set(before) != set(wanted) or any(
-        before[name] != (port if port is not None else before[name]) or not available(layout, before[name])
-        for name, port in wanted.items()
-    )
+def drifted(layout: Layout, name: str, port: int) -> bool:
+    """Whether the port that was given to `name` is lost, or somebody else's now."""
+    return saved(layout).get(name) != port or not available(layout, port)
+
+
+def _save(layout: Layout, ports: Mapping[str, int]) -> None:
+    durable.write(layout.ports, json.dumps(ports, indent=2, sort_keys=True) + "\n")
 
 
 def taken(name: str, port: int) -> str:

@@ -19,7 +19,7 @@ class SupervisorProvider(LocalProvider):
         control.ensure(Layout(Path(inputs["state"])))
         return {}
 
-    def drifted(self, inputs: Properties) -> bool:
+    def drifted(self, inputs: Properties, outputs: Properties) -> bool:
         return not Supervisord(Layout(Path(inputs["state"]))).running()
 
     def remove(self, inputs: Properties) -> None:

@@ -40,7 +40,7 @@ class LocalProvider(ResourceProvider):
         """Have it as `inputs` say, whatever there is; returns further outputs. Raises `TargetError`."""
         raise NotImplementedError
 
-    def drifted(self, inputs: Properties) -> bool:
+    def drifted(self, inputs: Properties, outputs: Properties) -> bool:
         """Whether `ensure` has something to do although the inputs are the same."""
         raise NotImplementedError
 
@@ -57,7 +57,7 @@ class LocalProvider(ResourceProvider):
         if _olds.get("state") != news["state"]:
             return DiffResult(changes=True, replaces=["state"], delete_before_replace=True)
         changed = any(_olds.get(name) != value for name, value in news.items())
-        return DiffResult(changes=changed or self.drifted(news))
+        return DiffResult(changes=changed or self.drifted(news, _olds))
 
     def create(self, props: Properties) -> CreateResult:
         inputs = _plain(props)

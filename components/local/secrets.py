@@ -19,7 +19,7 @@ class VaultProvider(LocalProvider):
         _vault(inputs).generate(_generated(inputs))
         return {"names": sorted(inputs["secrets"])}
 
-    def drifted(self, inputs: Properties) -> bool:
+    def drifted(self, inputs: Properties, outputs: Properties) -> bool:
         return bool(_vault(inputs).missing(_generated(inputs)))
 
 

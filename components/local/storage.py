@@ -15,34 +15,43 @@ from components.local.provider import LocalProvider, Properties
 from components.target import TargetError
 
 
-class StorageProvider(LocalProvider):
+class FoldersProvider(LocalProvider):
     def fault(self, inputs: Properties) -> tuple[str, str] | None:
         try:
-            layout = Layout(Path(inputs["state"]))
+            Layout(Path(inputs["state"]))
         except TargetError as error:
             return "state", str(error)
-        for name, port in _wanted(inputs).items():
-            if port is not None and not ports.available(layout, port):
-                return "wanted", ports.taken(name, port)
+        return None
+
+    def ensure(self, inputs: Properties) -> Properties:
+        Layout(Path(inputs["state"])).make()
+        return {}
+
+    def drifted(self, inputs: Properties, outputs: Properties) -> bool:
+        return not Layout(Path(inputs["state"])).made()
+
+
+class PortProvider(LocalProvider):
+    def fault(self, inputs: Properties) -> tuple[str, str] | None:
+        configured = inputs["configured"]
+        if configured and not ports.available(Layout(Path(inputs["state"])), configured):
+            return "configured", ports.taken(inputs["server"], configured)
         return None
 
     def ensure(self, inputs: Properties) -> Properties:
         layout = Layout(Path(inputs["state"]))
-        layout.make()
-        return {"ports": ports.allocate(layout, _wanted(inputs))}
+        return {"port": ports.allocate(layout, inputs["server"], inputs["configured"] or None)}
 
-    def drifted(self, inputs: Properties) -> bool:
-        layout = Layout(Path(inputs["state"]))
-        return not layout.made() or ports.drifted(layout, _wanted(inputs))
+    def drifted(self, inputs: Properties, outputs: Properties) -> bool:
+        return ports.drifted(Layout(Path(inputs["state"])), inputs["server"], outputs["port"])
 
 
-def _wanted(inputs: Properties) -> dict[str, int | None]:
-    return {name: port or None for name, port in inputs["wanted"].items()}
-
-
-class Folders(Resource, module="relevo", name="Storage"):
+class Folders(Resource, module="relevo", name="Folders"):
     state: pulumi.Output[str]
-    ports: pulumi.Output[dict[str, int]]
+
+
+class Port(Resource, module="relevo", name="Port"):
+    port: pulumi.Output[int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,21 +63,33 @@ class StorageArgs:
 
 
 class Storage(pulumi.ComponentResource):
-    """What a stack keeps between releases. Destroying it leaves the data; `relevo purge` deletes it."""
+    """What a stack keeps between releases. Destroying it leaves all of it; `relevo purge` deletes it.
+
+    Each port is a resource, so that a preview which adds an instance still knows the ports of the others.
+    """
 
     def __init__(self, name: str, args: StorageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("relevo:local:Storage", name, None, opts)
         folders = Folders(
-            StorageProvider(),
+            FoldersProvider(),
             f"{name}-folders",
-            # the engine drops nulls: 0 stands for a free port
-            {
-                "state": args.state,
-                "wanted": {key: port or 0 for key, port in args.ports.items()},
-                "ports": None,
-            },
+            {"state": args.state},
             pulumi.ResourceOptions(parent=self),
         )
+        self._ports = {
+            server: Port(
+                PortProvider(),
+                f"{name}-port-{server}",
+                # the engine drops nulls: 0 asks for a free one
+                {"state": args.state, "server": server, "configured": configured or 0, "port": None},
+                pulumi.ResourceOptions(parent=self, depends_on=[folders]),
+            ).port
+            for server, configured in args.ports.items()
+        }
         self.state = folders.state
-        self.ports = folders.ports
+        self.ports: pulumi.Output[dict[str, int]] = pulumi.Output.all(**self._ports)
         self.register_outputs({"state": self.state, "ports": self.ports})
+
+    def port(self, server: str) -> pulumi.Output[int]:
+        """One of `ports`, known also while another one is not."""
+        return self._ports[server]

@@ -41,7 +41,7 @@ from components.local.operations import LocalOperations
 from components.local.processes import SupervisorProvider
 from components.local.provider import LocalProvider
 from components.local.secrets import VaultProvider
-from components.local.storage import StorageProvider
+from components.local.storage import FoldersProvider, PortProvider
 from components.local.supervisor import Supervisor
 from components.release.manifest import Manifest
 from components.target import Deployment, TargetError
@@ -176,7 +176,9 @@ class Stack:
     def wanted(self) -> Iterator[tuple[str, LocalProvider, dict[str, Any]]]:
         state = {"state": str(self.state)}
         names = ("public", "stats", "database", "cache", *self.instances)
-        yield "storage", StorageProvider(), {**state, "wanted": dict.fromkeys(names, 0)}
+        yield "folders", FoldersProvider(), state
+        for name in names:
+            yield f"port-{name}", PortProvider(), {**state, "server": name, "configured": 0}
         yield "vault", VaultProvider(), {**state, "secrets": {"SECRET_KEY": True}}
         yield "supervisor", SupervisorProvider(), state
         database = {"database": "app", "user": "app", "max_connections": self.max_connections, "binaries": ""}
@@ -208,7 +210,8 @@ class Stack:
             else:
                 continue
             assert outputs is not None
-            self.ports.update(outputs.get("ports", {}))
+            if isinstance(provider, PortProvider):
+                self.ports[inputs["server"]] = outputs["port"]
             self.made[name] = (provider, outputs)
             changed.append(name)
         for name in [name for name in self.made if name not in seen]:
@@ -590,11 +593,11 @@ def test_instances_come_and_go_under_load_without_a_failed_request(
     kept = {name: pid(stack, name) for name in ("instance-1", "instance-2", "edge", "database")}
     with Load(stack.ports["public"]) as load:
         stack.instances = ("instance-1", "instance-2", "instance-3", "instance-4")
-        assert stack.up() == ["storage", "instance-3", "instance-4", "edge"]
+        assert stack.up() == ["port-instance-3", "port-instance-4", "instance-3", "instance-4", "edge"]
         stack.roll(images["v1"], "v1", ("instance-3", "instance-4"))
         seen = {httpx.get(stack.url).json()["instance"] for _ in range(60)}
         stack.instances = ("instance-1", "instance-2")
-        assert stack.up() == ["storage", "edge", "instance-3", "instance-4"]
+        assert stack.up() == ["edge", "port-instance-3", "port-instance-4", "instance-3", "instance-4"]
         time.sleep(0.5)
     assert seen == {"instance-1", "instance-2", "instance-3", "instance-4"}
     assert load.failures == []
@@ -610,11 +613,15 @@ def test_more_connections_are_a_change_that_keeps_the_rows(stack: Stack) -> None
     assert notes(stack) == rows
 
 
-def test_a_backup_is_verified_and_old_ones_go_unless_a_release_needs_them(stack: Stack) -> None:
+def test_a_backup_is_verified_and_old_ones_go_unless_a_release_needs_them(
+    stack: Stack, images: dict[str, str]
+) -> None:
     operations = stack.operations()
     layout = Layout(stack.state)
     (layout.media / "photo.jpg").write_bytes(b"x" * 1000)
-    operations.append_record(json.dumps({"release": "kept-v1", "event": "release opened"}))
+    operations.append_record(
+        json.dumps({"event": "release opened", "release": "kept-v1", "image": images["v1"]})
+    )
     names = ("kept-v1", "manual-1", "manual-2", "manual-3")
     for name in names:
         backup = operations.backup(name)
