@@ -6,14 +6,27 @@ from pathlib import Path
 
 import pulumi
 
+from components.release.release import Release, ReleaseArgs
+from components.release.scenario import ScenarioError
 from components.target import TargetError
 from stacks import local
+from stacks.release import release_spec
 from stacks.settings import SettingsError, load
 
 try:
     settings = load()
+    spec = release_spec(settings, Path.cwd())
     target = local.compose(pulumi.get_stack(), Path.cwd(), settings)
-except (SettingsError, TargetError) as fault:
+except (SettingsError, TargetError, ScenarioError) as fault:
     raise pulumi.RunError(str(fault)) from None
 
+release = Release(
+    "release",
+    ReleaseArgs(target=target, spec=spec),
+    pulumi.ResourceOptions(depends_on=target.ready),
+)
+
 pulumi.export("url", target.public_url)
+pulumi.export("image", spec.image)
+pulumi.export("release", release.id)
+pulumi.export("requests", release.requests)

@@ -26,7 +26,7 @@ OPERATIONS = "components.local.operations:LocalOperations"
 def compose(stack: str, root: Path, settings: Settings) -> Target:
     """Database, cache, slots for the processes and the balancer. Raises `TargetError` before anything is made."""
     app = settings.app
-    instances = tuple(f"instance-{number}" for number in range(1, settings.instances + 1))
+    instances = settings.instance_names
     sized = capacity(
         cores=os.cpu_count() or 1,
         instances=len(instances),

@@ -291,6 +291,11 @@ class Settings(Section):
     responsible: Text | None = None  # None: the CI actor or the git identity
     state_dir: Text | None = None  # None: .relevo/<stack> beside Pulumi.yaml
 
+    @property
+    def instance_names(self) -> tuple[str, ...]:
+        """In rolling order."""
+        return tuple(f"instance-{number}" for number in range(1, self.instances + 1))
+
     @field_validator("instances")
     @classmethod
     def enough_to_roll(cls, instances: int) -> int:

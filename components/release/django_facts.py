@@ -16,11 +16,11 @@ import sys
 if __name__ == "__main__":
     sys.path[0] = ""
 
-import hashlib  # noqa: E402
-import json  # noqa: E402
-import os  # noqa: E402
-import runpy  # noqa: E402
-from typing import Any, Callable, Iterable  # noqa: E402, UP035
+import hashlib
+import json
+import os
+import runpy
+from typing import Any, Callable, Iterable  # noqa: UP035
 
 ADDITIVE, OPAQUE, BREAKING = "additive", "opaque", "breaking"
 WEIGHT = (ADDITIVE, OPAQUE, BREAKING)

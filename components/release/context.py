@@ -1,0 +1,110 @@
+"""What a step knows: the target's operations, the release's spec, and the record, from two environment variables."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from components.release import record
+from components.release.manifest import Manifest
+from components.release.record import Entry, Event, Release
+from components.release.spec import Spec
+from components.target import Operations, TargetError, load_operations
+
+TARGET = "RELEVO_TARGET"
+SPEC = "RELEVO_RELEASE"
+
+
+class StepFailed(Exception):
+    """The step ends the release; the message is its one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    stack: str
+    trigger: str  # what the release is of: a digest of the whole description
+    spec: Spec
+    operations: Operations
+
+    @classmethod
+    def load(cls, target: str, spec: str) -> Self:
+        """From the two JSON texts."""
+        described = json.loads(target)
+        return cls(
+            stack=described["stack"],
+            trigger=trigger(target, spec),
+            spec=Spec.from_json(spec),
+            operations=load_operations(described["operations"], described["facts"]),
+        )
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        missing = [name for name in (TARGET, SPEC) if name not in os.environ]
+        if missing:
+            raise StepFailed(
+                f"{' and '.join(missing)} missing, but a step is described by them; "
+                f"take them from pulumi stack output --json."
+            )
+        return cls.load(os.environ[TARGET], os.environ[SPEC])
+
+    def releases(self) -> list[Release]:
+        return record.releases(record.parse(self.operations.read_record()))
+
+    def current(self) -> Release:
+        """The release under way. Raises `StepFailed` when it is not that of this spec."""
+        newest = record.current(self.releases())
+        if newest is None or newest.image != self.spec.image:
+            found = f"the release of {newest.image}" if newest else "no release"
+            raise StepFailed(
+                f"the record has {found} open, but this step belongs to {self.spec.image}; run pulumi up."
+            )
+        return newest
+
+    def write(
+        self,
+        event: Event,
+        release: str,
+        *,
+        step: str | None = None,
+        seconds: float | None = None,
+        error: str | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        entry = Entry(
+            time=now().isoformat(timespec="milliseconds"),
+            event=event,
+            release=release,
+            image=self.spec.image,
+            step=step,
+            seconds=None if seconds is None else round(seconds, 3),
+            error=error,
+            data=data or {},
+        )
+        self.operations.append_record(entry.to_line())
+
+    def manifests_of_earlier(self) -> list[Manifest]:
+        """Manifests of the releases in the record, newest first, as far as their artefacts are still kept."""
+        found: dict[str, Manifest] = {}
+        for release in reversed(self.releases()):
+            if release.image in found or release.image == self.spec.image:
+                continue
+            try:
+                found[release.image] = self.operations.artefact(release.image).manifest
+            except TargetError:
+                continue
+        return list(found.values())
+
+
+def trigger(target: str, spec: str) -> str:
+    """The digest of a release's whole description: a release is repeated when, and only when, it changes."""
+    described = [json.loads(target), json.loads(spec)]
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,112 @@
+"""When a replaced instance may serve: it is the one that was asked for, ready, migrated, and verified."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import httpx
+
+from components.release import scenario
+from components.release.context import Context, StepFailed
+from components.release.spec import Probe
+from components.target import Deployment
+
+PAUSE = 0.1
+STEADY_SECONDS = 3.0  # how long a process without an address must stay up to count as started
+
+
+def pass_gate(context: Context, name: str, deployment: Deployment, *, verify: bool) -> None:
+    """Return when `name` runs the deployment and can serve. Raises `StepFailed` with what is wrong.
+
+    A 200 alone proves nothing: while a new process waits for its port, the old one still answers. So the process
+    itself must be the deployment's. `verify`: migrations are all applied, and the smoke scenario passes, before a
+    user's request reaches it.
+    """
+    deadline = time.monotonic() + context.spec.limits.ready_seconds
+    while True:
+        errors = context.operations.startup_errors(name)
+        if errors:
+            raise StepFailed(f"{name} does not start cleanly ({errors[-1].strip()}); see its log.")
+        fault = readiness_fault(context, name, deployment)
+        if fault is None:
+            break
+        if time.monotonic() > deadline:
+            raise StepFailed(
+                f"{name} is not ready after {context.spec.limits.ready_seconds:g} s ({fault}); see its log."
+            )
+        time.sleep(PAUSE)
+    print(f"{name}: runs {deployment.version} and is ready", flush=True)
+    if not verify:
+        return
+    checked = context.operations.manage(deployment.image, ["migrate", "--check"], release=deployment.release)
+    if checked.status != 0:
+        raise StepFailed(
+            f"{name}: migrations of {deployment.version} are not all applied; run pulumi up again."
+        )
+    verify_before_traffic(context, name, deployment)
+
+
+def readiness_fault(context: Context, name: str, deployment: Deployment) -> str | None:
+    """What is missing until the instance can serve; None: nothing."""
+    instance = context.operations.instance(name)
+    if not instance.running:
+        return "its process does not run"
+    if context.operations.deployed(name) != deployment:
+        return f"its process is not yet that of {deployment.version}"
+    if instance.address is None:
+        return None
+    probe = context.spec.probe
+    try:
+        response = httpx.get(
+            instance.address + probe.path,
+            headers=probe.headers,
+            timeout=probe.timeout_seconds,
+            trust_env=False,
+        )
+    except httpx.TimeoutException:
+        return f"{probe.path} does not answer within {probe.timeout_seconds:g} s"
+    except httpx.HTTPError as error:
+        return f"{probe.path} does not answer ({type(error).__name__})"
+    if response.status_code != probe.status:
+        return f"{probe.path} answers {response.status_code}, but expected {probe.status}"
+    for header, wanted in expected_headers(probe, name, deployment).items():
+        if response.headers.get(header) != wanted:
+            return f"{header} is {response.headers.get(header)!r}, but expected {wanted!r}"
+    return None
+
+
+def expected_headers(probe: Probe, name: str, deployment: Deployment) -> Mapping[str, str]:
+    """Response headers by which the project says what it is, where it does."""
+    headers = {probe.release_header: deployment.version, probe.instance_header: name}
+    return {header: value for header, value in headers.items() if header is not None}
+
+
+def verify_before_traffic(context: Context, name: str, deployment: Deployment) -> None:
+    """The smoke scenario against the instance itself, so that a release that fails it never serves a user."""
+    address = context.operations.instance(name).address
+    if address is None or context.spec.scenario is None:
+        return
+    try:
+        results = scenario.Runner(
+            scenario.parse(context.spec.scenario, "relevo:smoke"),
+            base_url=address,
+            version=deployment.version,
+            secret=context.operations.secret,
+            headers=context.spec.probe.headers,
+        ).run()
+    except scenario.ScenarioFailed as fault:
+        raise StepFailed(f"{name} fails the smoke scenario before any traffic: {fault}") from None
+    print(f"{name}: {len(results)} smoke requests passed before any traffic", flush=True)
+
+
+def stay_up(context: Context, name: str) -> None:
+    """For a process without an address: it must still run, with a clean log, a while after its start."""
+    deadline = time.monotonic() + STEADY_SECONDS
+    while time.monotonic() < deadline:
+        errors = context.operations.startup_errors(name)
+        if errors or not context.operations.instance(name).running:
+            raise StepFailed(
+                f"{name} does not stay up ({errors[-1] if errors else 'it ended'}); see its log."
+            )
+        time.sleep(PAUSE)

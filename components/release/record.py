@@ -1,0 +1,166 @@
+"""The record of a stack: append-only entries, and what follows from them. Pure: who reads and writes is the target."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+Event = Literal[
+    "release opened", "step started", "step done", "step failed", "release failed", "release succeeded"
+]
+Verdict = Literal["open", "failed", "succeeded"]
+
+REVIEW_AFTER = timedelta(hours=24)
+WATCH_FOR = timedelta(minutes=60)
+REMEMBERED = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line. `time` is ISO 8601 in UTC; `data` is what the event's step has to say, JSON-able."""
+
+    time: str
+    event: Event
+    release: str
+    image: str
+    step: str | None = None
+    seconds: float | None = None
+    error: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_line(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """One release as its entries tell it."""
+
+    id: str
+    version: str
+    image: str
+    trigger: str
+    lock: str
+    responsible: str
+    opened_at: str
+    previous_image: str | None
+    previous_version: str | None
+    verdict: Verdict = "open"
+    closed_at: str | None = None
+    error: str | None = None
+    failed_step: str | None = None
+    begun: tuple[str, ...] = ()  # steps in the order in which they first began
+    done: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # step → its data
+    seconds: Mapping[str, float] = field(default_factory=dict)  # step → how long it took
+
+
+def parse(lines: Iterable[str]) -> list[Entry]:
+    """The entries. Half a line, left by a crash in the middle of writing it, is passed over."""
+    entries = []
+    for line in lines:
+        try:
+            entries.append(Entry(**json.loads(line)))
+        except (ValueError, TypeError):
+            continue
+    return entries
+
+
+def releases(entries: Iterable[Entry]) -> list[Release]:
+    """Every release, oldest first."""
+    found: dict[str, Release] = {}
+    for entry in entries:
+        if entry.event == "release opened":
+            found[entry.release] = Release(
+                id=entry.release, image=entry.image, opened_at=entry.time, **entry.data
+            )
+        elif entry.release in found:
+            found[entry.release] = _after(found[entry.release], entry)
+    return list(found.values())
+
+
+def _after(release: Release, entry: Entry) -> Release:
+    changes: dict[str, Any] = {}
+    if entry.event == "step started" and entry.step:
+        # a release that failed and goes on is open again
+        changes = {"verdict": "open", "closed_at": None, "error": None, "failed_step": None}
+        if release.verdict == "succeeded":
+            changes = {}
+        if entry.step not in release.begun:
+            changes["begun"] = (*release.begun, entry.step)
+    elif entry.event == "step done" and entry.step:
+        changes = {
+            "done": {**release.done, entry.step: entry.data},
+            "seconds": {**release.seconds, entry.step: entry.seconds or 0.0},
+        }
+    elif entry.event == "step failed":
+        changes = {"failed_step": entry.step, "error": entry.error}
+    elif entry.event == "release failed":
+        changes = {"verdict": "failed", "closed_at": entry.time}
+    elif entry.event == "release succeeded":
+        changes = {"verdict": "succeeded", "closed_at": entry.time, "error": None, "failed_step": None}
+    return Release(**{**vars(release), **changes})
+
+
+def current(known: Sequence[Release]) -> Release | None:
+    """The release that was opened last."""
+    return known[-1] if known else None
+
+
+def last_good(known: Sequence[Release]) -> Release | None:
+    """The newest release that succeeded: what serves unless a later one is under way or was left half-way."""
+    return next((release for release in reversed(known) if release.verdict == "succeeded"), None)
+
+
+def rollback_target(known: Sequence[Release]) -> Release | None:
+    """What a rollback would pin: after a failure the last good release, else the good one before it."""
+    good = last_good(known)
+    newest = current(known)
+    if good is None or newest is None:
+        return None
+    if newest.image != good.image:
+        return good
+    return next(
+        (
+            release
+            for release in reversed(known)
+            if release.verdict == "succeeded" and release.image != good.image
+        ),
+        None,
+    )
+
+
+def reachable_images(known: Sequence[Release]) -> frozenset[str]:
+    """Images that a rollback may still need: of the last ten good releases, and of the newest one."""
+    good = [release for release in known if release.verdict == "succeeded"][-REMEMBERED:]
+    return frozenset(release.image for release in (*good, *known[-1:]))
+
+
+def review_due(release: Release) -> str | None:
+    """When the 24-hour review is due, ISO 8601; None unless the release succeeded."""
+    return _later(release, REVIEW_AFTER)
+
+
+def watch_until(release: Release) -> str | None:
+    """When the 60-minute watch ends, ISO 8601; None unless the release succeeded."""
+    return _later(release, WATCH_FOR)
+
+
+def _later(release: Release, span: timedelta) -> str | None:
+    if release.verdict != "succeeded" or release.closed_at is None:
+        return None
+    return (datetime.fromisoformat(release.closed_at) + span).isoformat()
+
+
+def new_id(now: datetime, version: str, taken: Iterable[str]) -> str:
+    """A release id such as 20261124T140210Z-v2, not among `taken`, usable as a file name."""
+    safe = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in version)
+    base = f"{now:%Y%m%dT%H%M%SZ}-{safe}"
+    used = set(taken)
+    return next(
+        name
+        for name in (base, *(f"{base}-{number}" for number in range(2, len(used) + 3)))
+        if name not in used
+    )

@@ -1,0 +1,64 @@
+"""Whether an artefact can run on the schema that the database has. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+from components.release.manifest import Manifest, Migration
+from components.release.plan import Key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """`left_applied` are migrations that the artefact does not know and can live with. `refusal` None: it can run."""
+
+    left_applied: tuple[str, ...]
+    refusal: str | None
+
+
+def decide(
+    target: Manifest, applied: Set[Key], earlier: Sequence[Manifest], *, backup: str | None
+) -> Decision:
+    """Whether `target` can run on what is `applied`.
+
+    `earlier` are the manifests of releases that ran here, newest first: they say what the surplus does. A surplus
+    that only adds to the schema stays, since the rolling release has already run both versions side by side on it.
+    `backup` names the backup that was taken before the newest release, for the remedy.
+    """
+    known = {key for migration in target.migrations for key in (migration.key, *migration.replaces)}
+    described: dict[Key, Migration] = {}
+    for manifest in earlier:
+        for migration in manifest.migrations:
+            for key in (migration.key, *migration.replaces):
+                described.setdefault(key, migration)
+    ours = {app for app, _ in known} | {app for app, _ in described}
+    surplus = sorted(key for key in applied - known if key[0] in ours)
+    harmless = [key for key in surplus if key in described and described[key].effect == "additive"]
+    names = tuple(f"{app}.{name}" for app, name in surplus)
+    if len(harmless) == len(surplus):
+        return Decision(left_applied=names, refusal=None)
+    lasting = [
+        f"{app}.{name}"
+        for app, name in surplus
+        if (app, name) not in described or not described[app, name].reversible
+    ]
+    restore = f"restore the backup {backup}" if backup else "restore the backup taken before that release"
+    if lasting:
+        reason = f"of which {', '.join(lasting)} cannot be reversed"
+        remedy = f"pin a version that knows them, or {restore} (rows written since are lost)"
+    else:
+        reason = "which change what it relies on"
+        apps = sorted({app for app, _ in surplus})
+        heads = ", ".join(f"manage.py migrate {app} {_head(target, app)}" for app in apps)
+        remedy = f"reverse them with the newer artefact ({heads}), or {restore}"
+    return Decision(
+        left_applied=(),
+        refusal=(
+            f"the database has migrations that {target.version} does not know ({', '.join(names)}), {reason}; {remedy}"
+        ),
+    )
+
+
+def _head(manifest: Manifest, app: str) -> str:
+    return next(iter(manifest.heads.get(app, ())), "zero")

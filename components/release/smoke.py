@@ -1,0 +1,93 @@
+"""The verification as a resource: the smoke scenario against the public address, its results as outputs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+
+from components.release import scenario
+from components.release.context import Context, StepFailed
+from components.release.record import Release
+from components.release.running import perform
+
+STEP = "smoke"
+
+
+class SmokeFailed(StepFailed):
+    """`data` goes into the record beside the error."""
+
+    def __init__(self, message: str, results: tuple[scenario.Result, ...]) -> None:
+        super().__init__(message)
+        self.data = {"requests": [result.to_dict() for result in results]}
+
+
+def smoke(context: Context, release: Release) -> Mapping[str, Any]:
+    """Every request of the scenario as it went. Raises `SmokeFailed` with the first that went wrong."""
+    if context.spec.scenario is None:
+        return {"requests": []}
+    try:
+        results = scenario.Runner(
+            scenario.parse(context.spec.scenario, "relevo:smoke"),
+            base_url=context.operations.public_url,
+            version=release.version,
+            secret=context.operations.secret,
+        ).run()
+    except scenario.ScenarioFailed as fault:
+        raise SmokeFailed(f"smoke: {fault}.", fault.results) from None
+    return {"requests": [result.to_dict() for result in results]}
+
+
+class SmokeProvider(ResourceProvider):
+    """Runs once for each release: its input `release` is what the opening step printed. Deleting does nothing."""
+
+    serialize_as_secret_always = False  # pickled by reference: there is nothing in it
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(STEP, self._run(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self._run(_news))
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(
+            changes=any(_olds.get(name) != _news[name] for name in ("release", "target", "spec"))
+        )
+
+    def _run(self, props: dict[str, Any]) -> dict[str, Any]:
+        try:
+            found = perform(Context.load(props["target"], props["spec"]), STEP, smoke)
+        except StepFailed:
+            sys.tracebacklimit = (
+                0  # the SDK hands on the whole traceback; of an expected fault one line is of use
+            )
+            raise
+        requests = [
+            f"{request['status']} in {request['milliseconds']} ms: {request['name']}"
+            for request in found["requests"]
+        ]
+        inputs = {name: props[name] for name in ("release", "target", "spec")}
+        return {**inputs, "requests": requests}
+
+
+class Smoke(Resource, module="relevo", name="Smoke"):
+    requests: pulumi.Output[list[str]]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        release: pulumi.Input[str],
+        target: pulumi.Input[str],
+        spec: pulumi.Input[str],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__(
+            SmokeProvider(),
+            name,
+            {"release": release, "target": target, "spec": spec, "requests": None},
+            opts,
+        )

@@ -1,0 +1,80 @@
+"""check, migrate, collectstatic and the stack's further commands: `manage.py` beside the database.
+
+python -m components.release.tasks.manage check|migrate|collectstatic
+python -m components.release.tasks.manage after-migrate 1      the first of relevo:app.commands.afterMigrate
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from components.release.context import Context, StepFailed
+from components.release.plan import plan
+from components.release.record import Release
+from components.release.running import main
+from components.target import Completed
+
+
+def manage(context: Context, release: Release, arguments: Sequence[str]) -> Completed:
+    """Run it to its end, which must be good."""
+    done = context.operations.manage(context.spec.image, arguments, release=release.id)
+    if done.status != 0:
+        lines = [line.strip() for line in done.output.splitlines() if line.strip()]
+        said = lines[-1] if lines else "it printed nothing"
+        raise StepFailed(
+            f"manage.py {' '.join(arguments)} exited {done.status} ({said}); correct it, build and pin anew."
+        )
+    return done
+
+
+def check(context: Context, release: Release) -> Mapping[str, Any]:
+    """Only errors fail it: the warnings of --deploy are advice, and are shown."""
+    manage(context, release, ["check", "--deploy", "--fail-level", "ERROR"])
+    return {}
+
+
+def migrate(context: Context, release: Release) -> Mapping[str, Any]:
+    """The plan is recorded as it is done."""
+    manifest = context.operations.artefact(context.spec.image).manifest
+    pending = plan(manifest, context.operations.applied_migrations(), accepted=None).pending
+    if not pending:
+        print("nothing to migrate", flush=True)
+    manage(context, release, ["migrate", "--plan"])
+    manage(context, release, ["migrate", "--noinput"])
+    return {"applied": [str(migration) for migration in pending]}
+
+
+def collectstatic(context: Context, release: Release) -> Mapping[str, Any]:
+    manage(context, release, ["collectstatic", "--noinput", "--verbosity", "1"])
+    return {}
+
+
+def command(context: Context, release: Release, phase: str, number: int) -> Mapping[str, Any]:
+    """`phase` is before-migrate, after-migrate, before-collectstatic or after-collectstatic; `number` from 1."""
+    arguments = getattr(context.spec.commands, phase.replace("-", "_"))[number - 1]
+    manage(context, release, arguments)
+    return {"command": list(arguments)}
+
+
+def run(words: Sequence[str]) -> int:
+    match words:
+        case ["check"]:
+            return main("check", check)
+        case ["migrate"]:
+            return main("migrate", migrate)
+        case ["collectstatic"]:
+            return main("collectstatic", collectstatic)
+        case [phase, number]:
+            return main(
+                f"{phase}-{number}",
+                lambda context, release: command(context, release, phase, int(number)),
+                once=True,
+            )
+    print(__doc__, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

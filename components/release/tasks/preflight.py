@@ -1,0 +1,152 @@
+"""preflight: everything that must hold before anything is changed, each a line; all faults are told at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from components.release import scenario
+from components.release.context import Context, StepFailed, now
+from components.release.manifest import Manifest
+from components.release.plan import plan
+from components.release.record import Release
+from components.release.rollback import decide
+from components.release.running import main
+from components.target import DjangoFacts, TargetError
+
+Fault = str | None
+
+
+def preflight(context: Context, release: Release) -> Mapping[str, Any]:
+    manifest = context.operations.artefact(context.spec.image).manifest
+    faults: list[str] = []
+
+    def check(what: str, judge: Callable[[], Fault]) -> None:
+        try:
+            fault = judge()
+        except (TargetError, scenario.ScenarioError) as error:
+            fault = str(error)
+        print(f"preflight {'FAILED' if fault else 'ok'}: {what}{f': {fault}' if fault else ''}", flush=True)
+        if fault:
+            faults.append(f"{what}: {fault.rstrip('.')}")
+
+    print(f"preflight ok: artefact {manifest.version}, lock {manifest.lock[:19]}…", flush=True)
+    check("pipeline is green", lambda: pipeline(manifest))
+    check("secrets resolve", lambda: secrets(context))
+    check("smoke scenario", lambda: smoke(context))
+    check("last backup", lambda: backup(context, release))
+    check("schema knows the way back", lambda: surplus(context, manifest))
+    check("migrations let the running version live", lambda: breaking(context, manifest))
+    if not context.operations.missing_secrets():
+        for process in ("manage", "web", *context.spec.processes):
+            check(f"settings of {process}", lambda process=process: settings(context, release, process))
+    if faults:
+        raise StepFailed(f"preflight found {len(faults)}: {'; '.join(faults)}.")
+    pending = plan(manifest, context.operations.applied_migrations(), accepted=None).pending
+    for migration in pending:
+        print(f"migrate will apply {migration} ({migration.effect})", flush=True)
+    return {"pending": [str(migration) for migration in pending]}
+
+
+def pipeline(manifest: Manifest) -> Fault:
+    if not manifest.pipeline:
+        return f"no run is recorded for revision {manifest.revision}; build it with relevo build"
+    red = [f"{check.name} ({check.detail})" for check in manifest.pipeline if not check.passed]
+    return f"red at {', '.join(red)}; correct it, commit and build again" if red else None
+
+
+def secrets(context: Context) -> Fault:
+    missing = context.operations.missing_secrets()
+    return f"missing {', '.join(missing)}; give each with relevo secret set NAME" if missing else None
+
+
+def smoke(context: Context) -> Fault:
+    if context.spec.scenario is None:
+        return None
+    used = scenario.parse(context.spec.scenario, "relevo:smoke").secrets()
+    unknown = sorted(used - set(context.spec.secrets))
+    return f"uses {', '.join(unknown)}, not among relevo:secrets; declare it there" if unknown else None
+
+
+def backup(context: Context, release: Release) -> Fault:
+    """The release takes one of its own; this asks whether backups work at all in this stack's life."""
+    if release.previous_image is None:
+        return None
+    last = context.operations.last_backup()
+    remedy = "take one with relevo backup"
+    if last is None:
+        return f"there is none, but {release.previous_version} has run here; {remedy}"
+    if not last.verified:
+        return f"{last.name} was not verified; {remedy}"
+    limit = timedelta(hours=context.spec.backup_max_age_hours)
+    if now() - datetime.fromisoformat(last.taken_at) > limit:
+        return f"{last.name} of {last.taken_at} is older than relevo:backup.maxAgeHours; {remedy}"
+    return None
+
+
+def surplus(context: Context, manifest: Manifest) -> Fault:
+    last = context.operations.last_backup()
+    return decide(
+        manifest,
+        context.operations.applied_migrations(),
+        context.manifests_of_earlier(),
+        backup=last.name if last else None,
+    ).refusal
+
+
+def breaking(context: Context, manifest: Manifest) -> Fault:
+    applied = context.operations.applied_migrations()
+    return plan(manifest, applied, accepted=context.spec.accept_incompatible).refusal
+
+
+def settings(context: Context, release: Release, process: str) -> Fault:
+    facts = context.operations.django_facts(context.spec.image, release=release.id, process=process)
+    faults = [*database_faults(context, facts), *safety_faults(facts)]
+    if facts.secret_key_matches is False:
+        faults.append(
+            f"settings.SECRET_KEY is not the secret {context.spec.secret_key}; read it from its variable"
+        )
+    return ", and ".join(faults) or None
+
+
+def database_faults(context: Context, facts: DjangoFacts) -> list[str]:
+    """The project must use the database that it was given: many fall back to SQLite in silence."""
+    given = context.operations.database()
+    remedy = "map its variables in relevo:app.environment"
+    if "sqlite" in facts.engine:
+        return [f"the project uses SQLite ({facts.name}), not the PostgreSQL it was given; {remedy}"]
+    if "postgresql" not in facts.engine and "postgis" not in facts.engine:
+        return [f"settings.DATABASES has the engine {facts.engine!r}, but PostgreSQL was given; {remedy}"]
+    pairs = {
+        "host": (facts.host, given.host),
+        "port": (facts.port or "5432", str(given.port)),
+        "name": (facts.name, given.name),
+    }
+    return [
+        f"settings.DATABASES has {part} {found!r}, but {wanted!r} was given; {remedy}"
+        for part, (found, wanted) in pairs.items()
+        if found != wanted
+    ]
+
+
+def safety_faults(facts: DjangoFacts) -> list[str]:
+    faults = []
+    if facts.debug:
+        faults.append("DEBUG is on; turn it off")
+    if not facts.allowed_hosts:
+        faults.append("ALLOWED_HOSTS is empty; name the hosts")
+    if any(host in ("*", ".") for host in facts.allowed_hosts):
+        faults.append("ALLOWED_HOSTS has a wildcard; name the hosts")
+    if facts.cors_allow_all or (
+        facts.cors_allowed_origins is not None and any("*" in o for o in facts.cors_allowed_origins)
+    ):
+        faults.append("CORS allows every origin; name them in CORS_ALLOWED_ORIGINS")
+    elif facts.cors_allowed_origins == ():
+        faults.append("CORS_ALLOWED_ORIGINS is empty; name the origins")
+    return faults
+
+
+if __name__ == "__main__":
+    sys.exit(main("preflight", preflight))

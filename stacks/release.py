@@ -1,0 +1,46 @@
+"""From settings to what the release is to do, whatever the target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.release import scenario
+from components.release.spec import Commands, Limits, Probe, Receiver, Spec
+from stacks.settings import Settings, SettingsError
+
+
+def release_spec(settings: Settings, root: Path) -> Spec:
+    """`root` is the folder of Pulumi.yaml. Raises `SettingsError` and `ScenarioError`."""
+    if settings.image is None:
+        raise SettingsError(
+            "relevo:image is missing, but a digest says what to release; relevo build PATH, then relevo pin DIGEST."
+        )
+    app = settings.app
+    return Spec(
+        image=settings.image,
+        instances=settings.instance_names,
+        processes=tuple(app.processes),
+        commands=Commands(**app.commands.model_dump()),
+        collectstatic=app.collectstatic,
+        probe=Probe(**app.probe.model_dump()),
+        scenario=read_scenario(settings.smoke, root) if settings.smoke else None,
+        secrets=tuple(settings.secrets),
+        secret_key=app.secret_key,
+        limits=Limits(**settings.limits.model_dump()),
+        backup_max_age_hours=settings.backup.max_age_hours,
+        notify=tuple(Receiver(**receiver.model_dump()) for receiver in settings.notify),
+        accept_incompatible=settings.accept_incompatible,
+        responsible=settings.responsible,
+    )
+
+
+def read_scenario(name: str, root: Path) -> str:
+    """The scenario's text, once it is known to be one."""
+    try:
+        text = (root / name).read_text()
+    except OSError as error:
+        raise SettingsError(
+            f"relevo:smoke is {name}, but it cannot be read ({error.strerror}); give a path relative to Pulumi.yaml."
+        ) from None
+    scenario.parse(text, name)
+    return text
