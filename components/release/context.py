@@ -1,4 +1,4 @@
-"""What a step knows: the target's operations, the release's spec, and the record, from two environment variables."""
+"""What a step knows: the target's operations, the release's spec and the record, from two variables."""
 
 from __future__ import annotations
 

@@ -19,9 +19,9 @@ STEADY_SECONDS = 3.0  # how long a process without an address must stay up to co
 def pass_gate(context: Context, name: str, deployment: Deployment, *, verify: bool) -> None:
     """Return when `name` runs the deployment and can serve. Raises `StepFailed` with what is wrong.
 
-    A 200 alone proves nothing: while a new process waits for its port, the old one still answers. So the process
-    itself must be the deployment's. `verify`: migrations are all applied, and the smoke scenario passes, before a
-    user's request reaches it.
+    A 200 alone proves nothing: while a new process waits for its port, the old one still answers. So the
+    process itself must be the deployment's. `verify`: migrations are all applied, and the smoke scenario
+    passes, before a user's request reaches it.
     """
     deadline = time.monotonic() + context.spec.limits.ready_seconds
     while True:

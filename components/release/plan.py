@@ -30,9 +30,9 @@ def plan(manifest: Manifest, applied: Set[Key], *, accepted: str | None) -> Plan
     return Plan(
         pending=pending,
         refusal=(
-            f"migrations of {manifest.version} break the version that still runs ({', '.join(breaking)}), but both "
-            f"run while instances are replaced; release them in compatible steps, or accept failed requests by "
-            f"relevo:acceptIncompatible: {manifest.version}"
+            f"migrations of {manifest.version} break the version that still runs ({', '.join(breaking)}), "
+            f"but both run while instances are replaced; release them in compatible steps, or accept failed "
+            f"requests by relevo:acceptIncompatible: {manifest.version}"
         ),
     )
 

@@ -1,4 +1,7 @@
-"""The record of a stack: append-only entries, and what follows from them. Pure: who reads and writes is the target."""
+"""The record of a stack: append-only entries, and what follows from them.
+
+Pure: the target reads and writes the lines.
+"""
 
 from __future__ import annotations
 

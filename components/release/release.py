@@ -28,8 +28,8 @@ class ReleaseArgs:
 class Release(pulumi.ComponentResource):
     """One artefact, released on a target. Each step depends on the one before, so a failure stops the rest.
 
-    Every step but the first is triggered by what the first prints, which is unique to each release: whenever a
-    record is opened, all steps run, also those that the state has with this image from an earlier release.
+    Every step but the first is triggered by what the first prints, which is unique to each release: whenever
+    a record is opened, all steps run, also those that the state has with this image from an earlier release.
     """
 
     def __init__(self, name: str, args: ReleaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:

@@ -11,7 +11,7 @@ from components.release.plan import Key
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """`left_applied` are migrations that the artefact does not know and can live with. `refusal` None: it can run."""
+    """`left_applied`: migrations that the artefact does not know and can live with. No `refusal`: it can run."""
 
     left_applied: tuple[str, ...]
     refusal: str | None
@@ -22,9 +22,9 @@ def decide(
 ) -> Decision:
     """Whether `target` can run on what is `applied`.
 
-    `earlier` are the manifests of releases that ran here, newest first: they say what the surplus does. A surplus
-    that only adds to the schema stays, since the rolling release has already run both versions side by side on it.
-    `backup` names the backup that was taken before the newest release, for the remedy.
+    `earlier` are the manifests of releases that ran here, newest first: they say what the surplus does. A
+    surplus that only adds to the schema stays, since the rolling release has already run both versions side
+    by side on it. `backup` names the backup that was taken before the newest release, for the remedy.
     """
     known = {key for migration in target.migrations for key in (migration.key, *migration.replaces)}
     described: dict[Key, Migration] = {}
@@ -55,7 +55,8 @@ def decide(
     return Decision(
         left_applied=(),
         refusal=(
-            f"the database has migrations that {target.version} does not know ({', '.join(names)}), {reason}; {remedy}"
+            f"the database has migrations that {target.version} does not know ({', '.join(names)}), "
+            f"{reason}; {remedy}"
         ),
     )
 

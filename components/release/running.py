@@ -39,10 +39,10 @@ def main(step: str, work: Work, *, once: bool = False) -> int:
 
 
 def perform(context: Context, step: str, work: Work, *, once: bool = False) -> Mapping[str, Any]:
-    """Run the step in the release under way and record it. Raises `StepFailed`, with the release recorded as failed.
+    """Run the step in the release under way and record it. Raises `StepFailed`, the release recorded as failed.
 
-    `once`: not again in a release in which the record has it as done, since a killed `up` may repeat a step that
-    the engine had not yet seen end.
+    `once`: not again in a release in which the record has it as done, since a killed `up` may repeat a step
+    that the engine had not yet seen end.
     """
     with context.operations.exclusive():
         release = context.current()

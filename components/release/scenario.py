@@ -79,7 +79,7 @@ class Request(Part):
 
 
 class Expect(Part):
-    """`json` maps a JSONPath to a value, or to {contains: …} or {count_at_least: n}; headers may use * and ?."""
+    """`json` maps a JSONPath to a value, {contains: …} or {count_at_least: n}; headers may use * and ?."""
 
     status: Status | list[Status] | None = None
     headers: dict[str, str] = {}
@@ -272,7 +272,7 @@ class Runner:
         return all(name in self._values for name in names)
 
     def _fill(self, value: Any) -> Any:
-        """`value` with its placeholders replaced. Text that is nothing but one keeps the value's JSON type."""
+        """`value`, its placeholders replaced. Text that is nothing but one keeps the value's JSON type."""
         if isinstance(value, str):
             whole = PLACEHOLDER.fullmatch(value)
             if whole and whole[1] in self._values:

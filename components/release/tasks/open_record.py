@@ -27,7 +27,7 @@ def responsible(context: Context) -> str:
 
 
 def open_record(context: Context) -> str:
-    """The id of the release, opened now, or before by an `up` that was killed before the engine knew of it."""
+    """The id of the release, opened now, or by an `up` that was killed before the engine knew of it."""
     with context.operations.exclusive():
         began = time.monotonic()
         manifest = context.operations.artefact(context.spec.image).manifest

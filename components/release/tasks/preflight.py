@@ -1,4 +1,4 @@
-"""preflight: everything that must hold before anything is changed, each a line; all faults are told at once."""
+"""preflight: what must hold before anything is changed, each a line; all faults are told at once."""
 
 from __future__ import annotations
 

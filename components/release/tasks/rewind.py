@@ -1,4 +1,4 @@
-"""rewind: whether this artefact can run on the schema as it is. Only the direct way is taken; else it stops."""
+"""rewind: whether this artefact can run on the schema as it is; it takes the direct way, or stops."""
 
 from __future__ import annotations
 

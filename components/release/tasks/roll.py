@@ -23,7 +23,8 @@ def roll(context: Context, release: Release, name: str) -> Mapping[str, Any]:
     if serves(context, name, wanted):
         print(f"{name}: nothing to do, it serves {wanted.version} of this release", flush=True)
         return {"changed": False}
-    # What was put there last, even when it does not run: after a kill in the middle it may be this release's own.
+    # What was put there last, even when it does not run: after a kill in the middle it may be this release's
+    # own.
     before = now.deployment if now.deployment and now.deployment.image != wanted.image else None
     if before is None and now.deployment and now.deployment.release != wanted.release:
         before = now.deployment
@@ -51,7 +52,7 @@ def serves(context: Context, name: str, wanted: Deployment) -> bool:
 
 
 def last_good_deployment(context: Context) -> Deployment | None:
-    """What the stack served before this release, for an instance that a killed step has left half-replaced."""
+    """What the stack served before this release, for an instance which a killed step left half-replaced."""
     release = context.current()
     if release.previous_image is None or release.previous_version is None:
         return None
