@@ -53,11 +53,11 @@ class LocalProvider(ResourceProvider):
         return CheckResult(news, [CheckFailure(*fault)] if fault else [])
 
     def diff(self, _id: str, _olds: Properties, _news: Properties) -> DiffResult:
-        news = _plain(_news)
-        if _olds.get("state") != news["state"]:
+        olds, news = _plain(_olds), _plain(_news)
+        if olds.get("state") != news["state"]:
             return DiffResult(changes=True, replaces=["state"], delete_before_replace=True)
-        changed = any(_olds.get(name) != value for name, value in news.items())
-        return DiffResult(changes=changed or self.drifted(news, _olds))
+        changed = any(olds.get(name) != value for name, value in news.items())
+        return DiffResult(changes=changed or self.drifted(news, olds))
 
     def create(self, props: Properties) -> CreateResult:
         inputs = _plain(props)
