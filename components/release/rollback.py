@@ -11,7 +11,7 @@ from components.release.plan import Key
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """`left_applied`: migrations that the artefact does not know and can live with. No `refusal`: it can run."""
+    """`left_applied`: migrations that the artefact does not know and can live with. No refusal: it runs."""
 
     left_applied: tuple[str, ...]
     refusal: str | None

@@ -39,7 +39,7 @@ def main(step: str, work: Work, *, once: bool = False) -> int:
 
 
 def perform(context: Context, step: str, work: Work, *, once: bool = False) -> Mapping[str, Any]:
-    """Run the step in the release under way and record it. Raises `StepFailed`, the release recorded as failed.
+    """Run the step in the release under way and record it. Raises `StepFailed`, once that is recorded.
 
     `once`: not again in a release in which the record has it as done, since a killed `up` may repeat a step
     that the engine had not yet seen end.

@@ -42,7 +42,7 @@ def smoke(context: Context, release: Release) -> Mapping[str, Any]:
 
 
 class SmokeProvider(ResourceProvider):
-    """Runs once for each release: its input `release` is what the first step printed. Deleting does nothing."""
+    """Runs once for each release: its input `release` is what the first step printed. Never deletes."""
 
     serialize_as_secret_always = False  # pickled by reference: there is nothing in it
 

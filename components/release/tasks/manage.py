@@ -52,7 +52,7 @@ def collectstatic(context: Context, release: Release) -> Mapping[str, Any]:
 
 
 def command(context: Context, release: Release, phase: str, number: int) -> Mapping[str, Any]:
-    """`phase`: before-migrate, after-migrate, before-collectstatic or after-collectstatic; `number` from 1."""
+    """`phase`: before-migrate, after-migrate, before-collectstatic or after-collectstatic; number from 1."""
     arguments = getattr(context.spec.commands, phase.replace("-", "_"))[number - 1]
     manage(context, release, arguments)
     return {"command": list(arguments)}
