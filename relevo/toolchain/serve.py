@@ -94,7 +94,7 @@ def main() -> None:
 
         serve(LanguageHost(engine_address, executor=sys.argv[2]))
     else:
-        from relevo.toolchain.command_plugin import CommandPlugin
+        from relevo.toolchain.command_plugin.plugin import CommandPlugin
 
         serve(CommandPlugin(engine_address))
 

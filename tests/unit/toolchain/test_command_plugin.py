@@ -13,17 +13,10 @@ import pytest
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import engine_pb2, provider_pb2
 
-from relevo.toolchain.command_plugin import (
-    ASSET,
-    SECRET,
-    SIGNATURE,
-    UNKNOWN,
-    find_files,
-    glob_pattern,
-    go_quoted,
-    input_differences,
-    plain,
-)
+from relevo.toolchain.command_plugin.files import find_files, glob_pattern
+from relevo.toolchain.command_plugin.inputs import input_differences
+from relevo.toolchain.command_plugin.running import go_quoted
+from relevo.toolchain.command_plugin.wire import ASSET, SECRET, SIGNATURE, UNKNOWN, plain
 from tests.unit.toolchain.conftest import URN, Plugin, secret, struct
 
 
@@ -371,6 +364,12 @@ def test_lines_are_displayed_while_the_command_still_runs(plugin: Plugin, tmp_pa
 )
 def test_globs(glob, matches, others):
     assert [path for path in matches + others if glob_pattern(glob).match(path)] == matches
+
+
+def test_a_glob_that_cannot_be_read_is_an_error(plugin: Plugin):
+    assert "'[z-a]' is not a glob" in error_of(
+        lambda: plugin.create({"create": "true", "assetPaths": ["[z-a]"]})
+    )
 
 
 def test_files_are_chosen_in_order_and_without_folders(tmp_path: Path):
