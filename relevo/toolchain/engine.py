@@ -34,6 +34,7 @@ COMMAND_PLUGIN = "1.2.1"
 _INSTALL_PLUGIN = ("plugin", "install", "resource", "command", COMMAND_PLUGIN)
 
 _MODULE = Path(__file__).with_name("engine_module")
+_GO_SETTINGS = {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false"}
 _EXECUTOR = "pulumi-language-python-exec"
 _PROVIDER = "pulumi-resource-pulumi-python"
 
@@ -225,11 +226,9 @@ def _install(folder: Path) -> bool:
 
 def _go(go: str, *arguments: str) -> None:
     """Runs go in our module and says every ten seconds that it runs. Raises NoEngine with its errors."""
-    settings = {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false"}
-    environment = os.environ | settings
     with tempfile.TemporaryFile(mode="w+") as output:
         process = subprocess.Popen(
-            [go, *arguments], cwd=_MODULE, env=environment, stdout=output, stderr=output
+            [go, *arguments], cwd=_MODULE, env=os.environ | _GO_SETTINGS, stdout=output, stderr=output
         )
         started = time.monotonic()
         try:
@@ -293,8 +292,9 @@ def _is_whole(folder: Path) -> bool:
 def _copy_sdk(go: str, folder: Path) -> None:
     """The two programs of the SDK's Go module by which a Python program and a dynamic provider are run."""
     module = f"github.com/pulumi/pulumi/sdk/v3@v{BUILT}"
+    download = [go, "mod", "download", "-json", module]
     found = subprocess.run(
-        [go, "mod", "download", "-json", module], cwd=_MODULE, capture_output=True, text=True, check=True
+        download, cwd=_MODULE, env=os.environ | _GO_SETTINGS, stdout=subprocess.PIPE, text=True, check=True
     )
     sources = Path(json.loads(found.stdout)["Dir"], "python")
     folder.mkdir()
