@@ -7,8 +7,6 @@ the caller has set wins. Only the standard library: every `pulumi` command pays 
 import json
 import os
 import re
-import secrets
-import socket
 import sys
 from collections.abc import MutableMapping
 from datetime import datetime
@@ -73,7 +71,7 @@ def ensure_passphrase(file: Path) -> Path:
     part = file.with_name(f".{file.name}.{os.getpid()}")
     if not file.exists():
         part.touch(mode=0o600)
-        part.write_text(secrets.token_urlsafe(32))
+        part.write_text(os.urandom(32).hex())
         try:
             os.link(part, file)  # unlike a rename it never replaces what another process has just made
         except FileExistsError:
@@ -96,7 +94,7 @@ def remove_stale_locks(backend: str) -> list[Path]:
     for lock in locks.glob("**/*.json"):
         try:
             holder = json.loads(lock.read_text())
-            stale = holder["hostname"] == socket.gethostname() and not runs(holder)
+            stale = holder["hostname"] == os.uname().nodename and not runs(holder)
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if stale:

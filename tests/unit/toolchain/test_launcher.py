@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +23,7 @@ def write_lock(backend: Path, **changes: object) -> Path:
     holder = {
         "pid": os.getpid(),
         "username": "ana",
-        "hostname": socket.gethostname(),
+        "hostname": os.uname().nodename,
         "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "123Z"),
     }
     lock.write_text(json.dumps(holder | changes))
