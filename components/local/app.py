@@ -16,7 +16,7 @@ from components.local.supervisor import Supervisor
 
 
 class SlotProvider(LocalProvider):
-    """The program in a slot is put there by the release's roll step; here it is only started again, or removed."""
+    """The release's roll step puts the program into a slot; here it is only started again, or removed."""
 
     def ensure(self, inputs: Properties) -> Properties:
         supervisor = Supervisor(Layout(Path(inputs["state"])))

@@ -1,4 +1,4 @@
-"""Artefacts on the target: verified in the store, which is never written to, and copied into the state to run."""
+"""Artefacts on the target: verified in the store, which stays as it is, and copied into the state to run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Store:
     layout: Layout
 
     def manifest(self, image: str) -> Manifest:
-        """Of an artefact whose digest, lock and every source file have been verified. Raises `TargetError`."""
+        """Of an artefact whose digest, lock and source files have been verified. Raises `TargetError`."""
         folder = self._folder(image)
         text = self._read(folder / "inputs.json", image)
         inputs = json.loads(text)
@@ -98,7 +98,8 @@ class Store:
         folder = self.folder / image
         if not folder.is_dir():
             raise TargetError(
-                f"relevo:image is {image}, but {self.folder} has no such artefact; run relevo build, or relevo releases."
+                f"relevo:image is {image}, but {self.folder} has no such artefact; run relevo build, or "
+                f"relevo releases."
             )
         return folder
 
@@ -131,7 +132,8 @@ def _digest(path: Path) -> str:
 def _expect(image: str, what: str, found: str, wanted: str) -> None:
     if found != wanted:
         raise TargetError(
-            f"{image} is damaged ({what} is sha256 {found[:12]}…, not {wanted[:12]}…), but it must be as built; "
+            f"{image} is damaged ({what} is sha256 {found[:12]}…, not {wanted[:12]}…), but it must be as "
+            f"built; "
             f"delete it and run relevo build again."
         )
 

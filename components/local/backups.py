@@ -1,4 +1,4 @@
-"""Backups of database and media: written beside, verified by listing and by a restore, then given their name."""
+"""Backups of database and media: written beside, verified by listing and a restore, then given their name."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from components.local.vault import Vault
 from components.target import Backup, TargetError
 
 SCRATCH = "relevo_scratch"
+PARTIAL = ".partial"  # being written, or being removed: not a backup
 SPARE_BYTES = 50 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backups:
-    """`held`: descriptors that the tools keep open, so that an orphan of a killed step still holds its lock."""
+    """`held`: descriptors that the tools keep open, so that a killed step's orphan still holds its lock."""
 
     layout: Layout
     postgres: Postgres
@@ -43,8 +44,9 @@ class Backups:
         existing = self._read(self.layout.backups / name)
         if existing is not None:
             return existing
-        partial = self.layout.backups / f"{name}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
+        for left_over in self.layout.backups.glob(f"*{PARTIAL}"):
+            shutil.rmtree(left_over)
+        partial = self.layout.backups / f"{name}{PARTIAL}"
         with self.postgres.connect(self.port, self.secrets, database=self.database) as connection:
             self._check_space(connection)
             partial.mkdir(mode=0o700)
@@ -75,7 +77,8 @@ class Backups:
 
     def all(self) -> list[Backup]:
         """Newest first."""
-        found = [self._read(folder) for folder in self.layout.backups.iterdir()]
+        folders = [path for path in self.layout.backups.iterdir() if path.suffix != PARTIAL]
+        found = [self._read(folder) for folder in folders]
         return sorted(
             (backup for backup in found if backup is not None),
             key=lambda backup: backup.taken_at,
@@ -92,7 +95,8 @@ class Backups:
         """The newest `keep` stay, and those that belong to a release which can still be gone back from."""
         for backup in self.all()[keep:]:
             if backup.name not in protected:
-                shutil.rmtree(self.layout.backups / backup.name)
+                folder = self.layout.backups / backup.name
+                shutil.rmtree(folder.rename(folder.with_name(f"{backup.name}{PARTIAL}")))
 
     def _check_space(self, connection: psycopg.Connection) -> None:
         """Room for the dump, the media and the scratch database, before anything is written."""
@@ -106,7 +110,8 @@ class Backups:
             free = shutil.disk_usage(folder).free
             if free < needed + SPARE_BYTES:
                 raise TargetError(
-                    f"{folder} has {free // 2**20} MB free, but a verified backup needs {(needed + SPARE_BYTES) // 2**20}"
+                    f"{folder} has {free // 2**20} MB free, but a verified backup needs "
+                    f"{(needed + SPARE_BYTES) // 2**20}"
                     f" MB; free some space, or lower relevo:backup.keep."
                 )
 
@@ -148,7 +153,8 @@ class Backups:
         if found != rows:
             table = sorted(name for name in {*rows, *found} if rows.get(name) != found.get(name))[0]
             raise TargetError(
-                f"the backup holds {found.get(table)} rows of {table}, but the database had {rows.get(table)}; "
+                f"the backup holds {found.get(table)} rows of {table}, but the database had "
+                f"{rows.get(table)}; "
                 f"run the release again."
             )
 
@@ -182,7 +188,8 @@ class Backups:
             found = {member.name: member.size for member in archive if member.isreg()}
         if found.keys() != files.keys():
             raise TargetError(
-                f"the backup holds {len(found)} media files, but there were {len(files)}; run the release again."
+                f"the backup holds {len(found)} media files, but there were {len(files)}; run the release "
+                f"again."
             )
 
     def _run(self, tool: str, *arguments: str, connect: bool = True) -> None:
@@ -219,7 +226,8 @@ class Backups:
 def _rows(connection: psycopg.Connection) -> dict[str, int]:
     """The exact number of rows of each table."""
     tables = connection.execute(
-        "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+        "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', "
+        "'information_schema')"
     ).fetchall()
     counts: dict[str, int] = {}
     for schema, table in tables:

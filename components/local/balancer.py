@@ -43,7 +43,7 @@ class EdgeSettings:
 
 
 class Balancer(Protocol):
-    """A load balancer whose instances are named. Rotation is kept over its restarts; new instances are out of it."""
+    """A load balancer of named instances. Rotation outlives its restarts; new instances are out of it."""
 
     def ensure(self, settings: EdgeSettings) -> None:
         """Have it running as set; a change loses no request. Raises `TargetError`."""
@@ -77,6 +77,7 @@ def balancer(layout: Layout, supervisor: Supervisor) -> Balancer:
 
         return HAProxy(layout, supervisor)
     raise TargetError(
-        f"the platform is {sys.platform} on {platform.machine()}, but the local target's balancer runs on Linux only; "
+        f"the platform is {sys.platform} on {platform.machine()}, but the local target's balancer runs on "
+        f"Linux only; "
         f"use a Linux machine or virtual machine."
     )

@@ -33,9 +33,9 @@ def run(
 ) -> Completed:
     """Returns when the command has ended, its whole output streamed to stdout and the end of it kept.
 
-    It stays in the caller's process group, so that whoever ends that group ends it too. Any other way out of here
-    (a signal, the time limit) ends the command and all its children. `held` descriptors are inherited. Raises
-    `TargetError` at `timeout`.
+    It stays in the caller's process group, so that whoever ends that group ends it too. Any other way out of
+    here (a signal, the time limit) ends the command and all its children. `held` descriptors are inherited.
+    Raises `TargetError` at `timeout`.
     """
     started = time.monotonic()
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Start, stop, look at and delete a stack's servers, outside a release. For the desk and for the supervisor's resource."""
+"""Start, stop, look at and delete a stack's servers outside a release: what a desk does with them."""
 
 from __future__ import annotations
 

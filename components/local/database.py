@@ -23,7 +23,8 @@ class DatabaseProvider(LocalProvider):
             return "database", wrong
         if inputs["binaries"] and not (Path(inputs["binaries"]) / "initdb").is_file():
             return "binaries", (
-                f"relevo:database.binaries is {inputs['binaries']}, but there is no initdb in it; give the bin "
+                f"relevo:database.binaries is {inputs['binaries']}, but there is no initdb in it; give the "
+                f"bin "
                 f"folder of a PostgreSQL."
             )
         return None

@@ -1,4 +1,4 @@
-"""Files that hold the old content or the new one after a crash, never half of either; and locks between processes."""
+"""Files that after a crash hold the old content or the new, never half of it; and locks between processes."""
 
 from __future__ import annotations
 

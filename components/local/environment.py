@@ -115,7 +115,7 @@ def process_environment(
     media_root: str,
     secret: Secret,
 ) -> dict[str, str]:
-    """Everything that a process of the project finds in its environment. `environment_folder`: its Python's."""
+    """All that a process of the project finds in its environment. `environment_folder`: its Python's."""
     lookup = placeholders(
         facts, name=name, deployment=deployment, static_root=static_root, media_root=media_root, secret=secret
     )

@@ -42,8 +42,9 @@ def capacity(
 ) -> Capacity:
     """Workers and threads of each instance, such that every thread can have its database connection.
 
-    (2 x cores) + 1 workers in all (https://docs.gunicorn.org/en/stable/design.html#how-many-workers), shared by
-    the instances. Raises `TargetError` if configured numbers need more connections than there are.
+    (2 x cores) + 1 workers in all, shared by the instances; the rule is gunicorn's own
+    (https://docs.gunicorn.org/en/stable/design.html#how-many-workers). Raises `TargetError` if configured
+    numbers need more connections than there are.
     """
     available = max_connections - RESERVED_CONNECTIONS - processes
     count = workers if workers is not None else max(1, math.ceil((2 * cores + 1) / instances))
@@ -55,8 +56,10 @@ def capacity(
     needed = instances * count * width
     if needed > available:
         raise TargetError(
-            f"relevo:database.maxConnections is {max_connections}, but {instances} instances of {count} workers with "
-            f"{width} threads need {needed + max_connections - available}; raise it, or lower relevo:app.workers or "
+            f"relevo:database.maxConnections is {max_connections}, but {instances} instances of {count} "
+            f"workers with "
+            f"{width} threads need {needed + max_connections - available}; raise it, or lower "
+            f"relevo:app.workers or "
             f"relevo:app.threads."
         )
     return Capacity(workers=count, threads=width)
@@ -65,7 +68,7 @@ def capacity(
 def command(
     app: Mapping[str, Any], size: Capacity, *, environment_folder: Path, port: int
 ) -> tuple[str, ...]:
-    """The argv that serves the project on a loopback port. Raises `TargetError` where the artefact has no gunicorn."""
+    """The argv that serves the project on a loopback port. Raises `TargetError` without a gunicorn."""
     entry_point = app.get("wsgi") or app["asgi"]
     worker_class = app.get("worker_class") or (
         "gthread" if app.get("wsgi") else "uvicorn_worker.UvicornWorker"
@@ -90,7 +93,8 @@ def _source(environment_folder: Path) -> str:
     found = next(environment_folder.glob("lib/python*/site-packages/gunicorn/config.py"), None)
     if found is None:
         raise TargetError(
-            "the artefact has no gunicorn, but each instance is served by it; add it to the project's requirements "
+            "the artefact has no gunicorn, but each instance is served by it; add it to the project's "
+            "requirements "
             "or to relevo:app.build.packages."
         )
     return found.read_text()

@@ -1,7 +1,8 @@
-"""HAProxy as the balancer. Its configuration is always what it would start with; the running one follows by socket.
+"""HAProxy as the balancer. Its file is always what it would start with; the running one follows by socket.
 
-Connections to instances are closed after each response (`option http-server-close`): a pooled one could be closed by
-gunicorn at the moment it is reused, which loses a POST, and kept gunicorn's graceful stop waiting for 2 to 3 s.
+Connections to instances are closed after each response (`option http-server-close`): gunicorn could close
+a pooled one at the moment it is reused, which loses a POST, and its graceful stop waits for them
+(bench/roll.py).
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def configuration(
             "    log global",
             "    option httplog",
             "    option dontlognull",
-            # After a reload a client's idle connection is closed with its next response, never under its request.
+            # After a reload a client's idle connection is closed with its next response, not under a request.
             "    option idle-close-on-response",
             "    timeout connect 2s",
             "    timeout client 65s",
@@ -75,7 +76,8 @@ def configuration(
             "frontend public",
             f"    bind 127.0.0.1:{settings.port}",
             # Whoever can reach the loopback port may say that TLS ended before it.
-            "    http-request set-header X-Forwarded-Proto http unless { req.hdr(X-Forwarded-Proto) -m found }",
+            "    http-request set-header X-Forwarded-Proto http unless "
+            "{ req.hdr(X-Forwarded-Proto) -m found }",
             "    option forwardfor",
             f"    default_backend {BACKEND}",
             f"backend {BACKEND}",
@@ -161,7 +163,8 @@ class HAProxy:
             if time.monotonic() > deadline:
                 self._command(f"set server {BACKEND}/{name} state drain")
                 raise TargetError(
-                    f"{name} is {server['status']} ({server['check_status']}) for the balancer after {timeout:g} s, "
+                    f"{name} is {server['status']} ({server['check_status']}) for the balancer after "
+                    f"{timeout:g} s, "
                     f"but only UP is in rotation; see its log, and relevo:app.probe."
                 )
             time.sleep(0.02)
@@ -216,7 +219,8 @@ class HAProxy:
         )
         if checked.returncode != 0:
             raise TargetError(
-                f"the balancer refuses its configuration ({' '.join(checked.stderr.split())[:300]}); correct relevo:app.probe."
+                f"the balancer refuses its configuration ({' '.join(checked.stderr.split())[:300]}); "
+                f"correct relevo:app.probe."
             )
 
     # -- the process -----------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Start a process of the project: `python -m components.local.launch <program file>`.
 
-The file holds facts and templates but no secret; the values are filled in here and exist only in the process's
-environment. `manage.py` commands get theirs from the same function.
+The file holds facts and templates but no secret; the values are filled in here and exist only in the
+process's environment. `manage.py` commands get theirs from the same function.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from components.target import Deployment, TargetError
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """One start: `process` names the environment map, `name` the instance or process, `nonce` this very start."""
+    """One start: `process` names the environment map, `name` who is started, `nonce` this very start."""
 
     facts: Mapping[str, Any]
     process: str
@@ -61,7 +61,7 @@ class Launch:
 
     @property
     def first_line(self) -> str:
-        """What it writes into its log before all else, so that one start's lines can be told from another's."""
+        """What it writes into its log before all else, by which one start's lines are told from another's."""
         return (
             f"relevo: {self.name} starts {self.deployment.version} ({self.deployment.release}, {self.nonce})"
         )

@@ -21,7 +21,7 @@ SYSTEM_FOLDER = Path("/var/lib/relevo")
 
 @dataclass(frozen=True)
 class Layout:
-    """The folders and files below one stack's state folder (absolute). Raises `TargetError` if it is unusable."""
+    """The folders and files below a stack's state folder (absolute). Raises `TargetError` if unusable."""
 
     root: Path
 
@@ -47,7 +47,7 @@ class Layout:
 
     @property
     def programs(self) -> Path:
-        """Of each program `<name>.conf`, which the supervisor reads, and `<name>.json`, which launch reads."""
+        """Of each program `<name>.conf`, which supervisord reads, and `<name>.json`, which launch reads."""
         return self.root / "programs"
 
     @property
@@ -144,7 +144,8 @@ class Layout:
             # In a folder that everyone may write to, somebody else could have been there first.
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
                 raise TargetError(
-                    f"{self.sockets} is not a private folder of this user, but the servers' sockets lie there; "
+                    f"{self.sockets} is not a private folder of this user, but the servers' sockets lie "
+                    f"there; "
                     f"remove it."
                 )
 

@@ -103,7 +103,8 @@ class LocalOperations:
             return frozenset()
         except psycopg.OperationalError as error:
             raise TargetError(
-                f"the database does not answer ({_first_line(error)}), but its migrations must be known; run pulumi up."
+                f"the database does not answer ({_first_line(error)}), but its migrations must be known; "
+                f"run pulumi up."
             ) from None
         return frozenset((app, migration) for app, migration in found)
 
@@ -272,7 +273,8 @@ class LocalOperations:
         path = environment / "bin" / program
         if not path.exists():
             raise TargetError(
-                f"relevo:app.processes.{name}.command begins with {program}, but the artefact's environment has no such "
+                f"relevo:app.processes.{name}.command begins with {program}, but the artefact's environment "
+                f"has no such "
                 f"program; correct it, or add the package that has it."
             )
         return (str(path), *arguments)
@@ -340,7 +342,8 @@ class LocalOperations:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise TargetError(
-                        f"another step of this stack still runs in {self._layout.root}, but one at a time is accepted; "
+                        f"another step of this stack still runs in {self._layout.root}, but one at a time "
+                        f"is accepted; "
                         f"wait for it or end it."
                     ) from None
                 if not told:
@@ -355,7 +358,7 @@ class LocalOperations:
         return found == hashlib.sha256(f"{salt}{self._vault.read(name)}".encode()).hexdigest()
 
     def _remembered(self) -> tuple[set[str], set[str]]:
-        """The ids and images of the last releases, and of the last good ones, which can still be gone back to."""
+        """The ids and images of the last releases and of the last good ones: still to be gone back to."""
         images: dict[str, str] = {}
         good: dict[str, None] = {}
         for line in self.read_record():

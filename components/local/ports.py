@@ -1,4 +1,4 @@
-"""The ports of a stack: free ones unless configured, and the same ones for as long as the state folder lives."""
+"""The ports of a stack: free ones unless configured, and the same for as long as the state folder lives."""
 
 from __future__ import annotations
 

