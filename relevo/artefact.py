@@ -1,7 +1,7 @@
-"""Build an artefact: the committed source, its dependencies frozen and installed, and a manifest of what it is.
+"""Build an artefact: the committed source, its dependencies frozen and installed, and a manifest.
 
-The digest is over the inputs alone (lock, Python version, build settings, every file), so that the same inputs
-give the same digest anywhere. The manifest is not part of it: it also says when and from which commit.
+The digest is over the inputs alone (lock, Python version, build settings, every file), so that the same
+inputs give the same digest anywhere. The manifest is not part of it: it also says when and from which commit.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Workspace:
     variables: Mapping[str, str]
 
     def run(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        """Python with the arguments, as the project will be run but without database, cache and real secrets."""
+        """Python with the arguments, as the project will be run, but without servers and real secrets."""
         try:
             return subprocess.run(
                 [str(self.python), *arguments],
@@ -63,8 +63,8 @@ class Workspace:
 def build(folder: Path, settings: Settings, store: Store, say: Say) -> Stored:
     """The artefact of the folder's committed source; an equal one that is there is returned as it is.
 
-    Raises `RelevoError`, and then leaves nothing behind. A proof that fails does not: it is in the manifest, and
-    the release refuses such an artefact.
+    Raises `RelevoError`, and then leaves nothing behind. A proof that fails does not raise: it is in the
+    manifest, and the release refuses such an artefact.
     """
     committed = source.read(folder)
     if committed.changed:
@@ -77,16 +77,20 @@ def build(folder: Path, settings: Settings, store: Store, say: Say) -> Stored:
         python = environment.version_of(settings.app.build.python)
         program = environment.interpreter(python)
         files = source.write(committed, made / "source")
-        if f"{project_path(settings.app, '')}manage.py" not in files:
+        manage = f"{project_path(settings.app, '')}manage.py"
+        if manage not in files:
             raise RelevoError(
-                f"{folder}/{project_path(settings.app, '')}manage.py is not committed, but a Django project has it; "
+                f"{folder}/{manage} is not committed, but a Django project has it; "
                 f"commit it, or set relevo:app.build.project to its folder."
             )
         copy_writable(made / "source", made / "work")
-        frozen = lock.freeze(settings.app.build, made / "work", program, python)
+        without_lock = inputs_of(python, settings.app, files)
+        frozen = earlier_lock(store, without_lock)
+        if frozen is None:
+            frozen = lock.freeze(settings.app.build, made / "work", program, python)
         lock.require_servers(frozen, settings.app)
-        inputs = inputs_of(frozen, python, settings.app, files)
-        image = f"app@sha256:{hashlib.sha256(inputs.encode()).hexdigest()}"
+        inputs = canonical({**without_lock, "lock": digest(frozen)})
+        image = f"app@{digest(inputs)}"
         before = store.get(image)
         installed = store.environments / environment.name_of(frozen, python)
         if before and environment.is_complete(installed) and not failed(before.manifest):
@@ -118,21 +122,53 @@ def build(folder: Path, settings: Settings, store: Store, say: Say) -> Stored:
     return Stored(image=image, folder=store.folder(image), manifest=manifest)
 
 
-def inputs_of(frozen: str, python: str, app: App, files: Mapping[str, tuple[str, str]]) -> str:
-    """Canonical JSON of all that makes the artefact what it is; its SHA-256 is the digest.
+def restore_environment(stored: Stored, store: Store, say: Say) -> None:
+    """Install again what the artefact's lock says, where its environment or the Python below it is gone."""
+    installed = store.environments / stored.environment
+    if environment.is_complete(installed):
+        return
+    python = stored.manifest.python
+    with store.exclusive(lambda: say("another build is at it; waiting")) as held:
+        if not environment.is_complete(installed):
+            frozen = (stored.folder / "requirements-lock.txt").read_text()
+            program = environment.interpreter(python)
+            environment.install(
+                installed, frozen, program, python, project=stored.folder / "source", held=held, say=say
+            )
 
-    Of the settings only what shapes the artefact: the lock's own content stands for the keys it came from.
-    """
-    inputs = {
-        "lock": digest(frozen),
+
+def inputs_of(python: str, app: App, files: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """All that makes the artefact what it is, but its lock. Of the settings only those that shape it."""
+    build = app.build
+    return {
         "python": python,
         "settings": {
-            "pipeline": app.build.pipeline,
+            "constraints": build.constraints,
+            "lock": build.lock,
+            "packages": list(build.packages),
+            "pipeline": [list(command) for command in build.pipeline],
             "project": project_path(app, "."),
+            "requirements": build.requirements,
             "settings": app.settings,
         },
-        "source": files,
+        "source": {path: list(about) for path, about in files.items()},
     }
+
+
+def earlier_lock(store: Store, without_lock: Mapping[str, Any]) -> str | None:
+    """The lock to which these very inputs were frozen before, so that a commit stays what it was.
+
+    Newer versions come with the next commit. In another store the registry is asked.
+    """
+    for stored in store.all():
+        found = json.loads((stored.folder / "inputs.json").read_text())
+        found.pop("lock")
+        if found == without_lock:
+            return (stored.folder / "requirements-lock.txt").read_text()
+    return None
+
+
+def canonical(inputs: Mapping[str, Any]) -> str:
     return json.dumps(inputs, sort_keys=True, separators=(",", ":"))
 
 
@@ -191,12 +227,12 @@ def examine(
 
 
 def migrations(workspace: Workspace) -> dict[str, Any]:
-    """The migration graph as django_facts.py prints it. Raises `RelevoError` if the project cannot be loaded."""
+    """The graph as django_facts.py prints it. Raises `RelevoError` if the project cannot be loaded."""
     done = workspace.run([str(DJANGO_FACTS), "migrations"])
     if done.returncode:
         raise RelevoError(
-            f"the project's migrations cannot be loaded: {one_line(last_line(done.stderr))}; correct the project, or "
-            f"relevo:app.settings and relevo:app.environment."
+            f"the project's migrations cannot be loaded: {one_line(last_line(done.stderr))}; "
+            f"correct the project, or relevo:app.settings and relevo:app.environment."
         )
     return json.loads(done.stdout)
 
@@ -213,7 +249,7 @@ def pipeline_check(workspace: Workspace, command: Sequence[str]) -> Check:
 
 
 def placeholder_environment(settings: Settings, version: str, installed: Path, work: Path) -> dict[str, str]:
-    """What a process of the project would get on the local target, by the same function, with nothing real in it.
+    """What a process of the project gets on the local target, by the same function, with nothing real in it.
 
     Servers are at a port where nobody listens; secrets are random and kept nowhere.
     """
@@ -262,6 +298,26 @@ def tell(manifest: Manifest, say: Say) -> None:
         say(f"RED: {check.name}: {check.detail}")
     if failed(manifest):
         say("RED: a release of this artefact will be refused")
+
+
+def described(stored: Stored) -> list[str]:
+    """The manifest, for people."""
+    manifest = stored.manifest
+    lines = [
+        f"version     {manifest.version}",
+        f"image       {stored.image}",
+        f"revision    {manifest.revision}",
+        f"built       {manifest.built_at}, Python {manifest.python}",
+        f"lock        {manifest.lock}",
+    ]
+    for check in manifest.pipeline:
+        lines.append(
+            f"check       {'passed' if check.passed else 'RED   '}  {check.name}  {check.detail}".rstrip()
+        )
+    for migration in manifest.migrations:
+        way_back = "" if migration.reversible else ", cannot be reversed"
+        lines.append(f"migration   {migration.effect:8}  {migration}{way_back}")
+    return lines
 
 
 def copy_writable(original: Path, copy: Path) -> None:

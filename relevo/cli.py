@@ -1,24 +1,41 @@
-"""The desk's commands. Each calls one function and prints what came of it."""
+"""The desk's commands. Each calls one function and prints what came of it.
+
+What a command needs is imported by it where that takes long: `relevo url` shall not wait for a driver.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from components.target import TargetError
-from relevo import artefact, pin, retention
+from relevo import artefact, pin, releases, retention
 from relevo.errors import RelevoError
 from relevo.project import Project
 from relevo.store import Stored
 from stacks.settings import SettingsError
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
-StackOption = Annotated[str, typer.Option("--stack", help="The stack whose configuration is meant.")]
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Build, pin and look after releases. `pulumi up` makes them.",
+)
+secrets = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="The secrets that the stack's configuration names."
+)
+app.add_typer(secrets, name="secret")
+
+StackOption = Annotated[str, typer.Option("--stack", help="The stack that is meant.")]
 PathArgument = Annotated[Path, typer.Argument(help="The project's folder in its git repository.")]
 DigestArgument = Annotated[str, typer.Argument(help="A digest, its first digits, or a version tag.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def say(line: str) -> None:
@@ -36,7 +53,45 @@ def build(path: PathArgument, stack: StackOption = "local") -> None:
 def pin_(digest: DigestArgument, stack: StackOption = "local") -> None:
     """Write which artefact runs into the stack's configuration; `pulumi up` then releases it."""
     project = Project.here()
-    _pin(project, project.store.find(digest), stack)
+    stored = project.store.find(digest)
+    artefact.restore_environment(stored, project.store, say)
+    artefact.tell(stored.manifest, say)
+    before = pin.pin(project.configuration(stack), stored.image)
+    if before == stored.image:
+        print(f"{stored.manifest.version} is pinned already: {stored.image}")
+        return
+    known = project.store.get(before) if before else None
+    was = f"{known.manifest.version} ({before})" if known else before or "nothing"
+    print(f"pinned in Pulumi.{stack}.yaml: {was} → {stored.manifest.version} ({stored.image})")
+
+
+@app.command()
+def ensure_pinned(path: PathArgument, stack: StackOption = "local") -> None:
+    """Build and pin the project if nothing is pinned, or if what is pinned is not in the store."""
+    from relevo import ensure
+
+    project = Project.here()
+    stored = ensure.pinned(project, stack, path, lambda: _build(project, path, stack), say)
+    print(f"{stored.manifest.version} is pinned: {stored.image}")
+
+
+@app.command("releases")
+def releases_(
+    stack: StackOption = "local",
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """What was released and what is built: version, digest, when, verdict, what serves and what is pinned."""
+    found = releases.overview(Project.here(), stack)
+    if as_json:
+        print(json.dumps([asdict(row) for row in found], indent=2))
+    else:
+        print("\n".join(releases.table(found)) or "nothing is built or released yet; try relevo build PATH")
+
+
+@app.command()
+def show(digest: DigestArgument) -> None:
+    """What an artefact says of itself: revision, lock, checks, migrations and their effects."""
+    print("\n".join(artefact.described(Project.here().store.find(digest))))
 
 
 @app.command()
@@ -49,6 +104,93 @@ def prune() -> None:
         print(f"removed {stored.image} ({stored.manifest.version})")
     if not removed:
         print("nothing to remove")
+
+
+@app.command()
+def rollback(stack: StackOption = "local", yes: YesOption = False) -> None:
+    """Pin the good release before, show the preview, ask, and release it."""
+    from relevo import rollback as back
+
+    confirm = None if yes else (lambda: typer.confirm("Release this?"))
+    back.rollback(Project.here(), stack, confirm=confirm, say=say)
+
+
+@app.command()
+def status(stack: StackOption = "local") -> None:
+    """What runs, whether it is healthy, the last release, and what to try next."""
+    from relevo import situation
+
+    print("\n".join(situation.describe(situation.look(Project.here(), stack))))
+
+
+@app.command()
+def url(stack: StackOption = "local") -> None:
+    """The public address and nothing else."""
+    print(Project.here().address(stack))
+
+
+@app.command("logs")
+def logs_(
+    program: Annotated[str | None, typer.Argument(help="One program; all if left out.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are added.")] = False,
+    stack: StackOption = "local",
+) -> None:
+    """The end of the programs' logs."""
+    from components.local import control
+    from relevo import logs
+
+    files = logs.choose(control.log_files(Project.here().state(stack)), program)
+    for name, file in files.items():
+        for line in logs.tail(file):
+            print(logs.prefixed(files, name, line))
+    if follow:
+        for name, line in logs.follow(files):
+            print(logs.prefixed(files, name, line), flush=True)
+
+
+@app.command()
+def start(stack: StackOption = "local") -> None:
+    """Start again all that ran, e.g. after a reboot; returns when it runs."""
+    from components.local import control
+
+    for program in control.start(Project.here().state(stack)):
+        print(f"{program.name} {program.detail.lower()}")
+
+
+@app.command()
+def backup(stack: StackOption = "local") -> None:
+    """Back up database and media now, verified by a restore."""
+    from relevo import backup as backups
+
+    taken = backups.take(Project.here(), stack)
+    print(f"{taken.name}: {taken.bytes} bytes in {taken.location}, verified")
+
+
+@app.command()
+def purge(stack: StackOption = "local", yes: YesOption = False) -> None:
+    """Stop the local stack and delete its data, secrets, backups and record. Artefacts stay."""
+    from components.local import control
+
+    state = Project.here().state(stack)
+    if not state.exists():
+        print(f"nothing to delete: {state} is not there")
+        return
+    if not yes and not typer.confirm(f"Delete {state} with all data, secrets and backups?"):
+        return
+    control.purge(state)
+    print(f"deleted {state}")
+
+
+@secrets.command("set")
+def secret_set(
+    name: Annotated[str, typer.Argument(help="As in relevo:secrets.")], stack: StackOption = "local"
+) -> None:
+    """Store a secret; the value is read from stdin, or asked for without showing it."""
+    from relevo import secret
+
+    value = typer.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.read().removesuffix("\n")
+    secret.put(Project.here(), stack, name, value)
+    print(f"{name} is set; processes read it when they next start")
 
 
 def _build(project: Project, path: Path, stack: str) -> Stored:
@@ -64,18 +206,10 @@ def _build(project: Project, path: Path, stack: str) -> Stored:
     return stored
 
 
-def _pin(project: Project, stored: Stored, stack: str) -> None:
-    before = pin.pin(project.configuration(stack), stored.image)
-    if before == stored.image:
-        print(f"{stored.manifest.version} is pinned already: {stored.image}")
-        return
-    known = project.store.get(before) if before else None
-    was = f"{known.manifest.version} ({before})" if known else before or "nothing"
-    print(f"pinned in Pulumi.{stack}.yaml: {was} → {stored.manifest.version} ({stored.image})")
-
-
 def main() -> None:
     try:
         app()
     except (RelevoError, SettingsError, TargetError) as error:
         sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"{error.filename or 'the system'} cannot be used ({error.strerror or error}); correct it.")

@@ -94,7 +94,7 @@ def fits_together(folder: Path) -> str:
 
 
 def compile_source(folder: Path, source: Path, *, final: Path) -> None:
-    """Bytecode for `source`, which will lie in `final`. A file that is no valid Python is left to Django to find."""
+    """Bytecode for `source`, which will lie in `final`. What is not valid Python is for Django to find."""
     subprocess.run(
         [
             *(str(folder / "bin" / "python"), "-m", "compileall", "-q", "-j", "0"),

@@ -39,9 +39,10 @@ class Pin:
 def freeze(build: Build, project: Path, interpreter: Path, python: str) -> str:
     """The text of the lock for the committed source in `project`.
 
-    A committed lock is taken as it is; `build.packages` are added to it, and none of its pins and hashes change.
-    Without one, the requirements are resolved for all platforms, so that machines agree as long as the registry
-    answers the same: a newer version published in between changes the result. Only a committed lock promises more.
+    A committed lock is taken as it is; `build.packages` are added to it, and none of its pins and hashes
+    change. Without one, the requirements are resolved for all platforms, so that machines agree as long as
+    the registry answers the same. What is not promised: that a version published in between changes nothing.
+    Only a committed lock promises that.
     """
     committed = None
     if build.lock is not None:

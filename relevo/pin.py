@@ -1,4 +1,4 @@
-"""The one line that says what runs: `relevo:image` in Pulumi.<stack>.yaml, edited without touching another."""
+"""The one line that says what runs, `relevo:image` in Pulumi.<stack>.yaml, edited without touching others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PLACES = (
 
 
 def pinned(configuration: Path) -> str | None:
-    """The image that the stack's configuration names. Raises `RelevoError` if there is no such configuration."""
+    """The image that the stack's configuration names. Raises `RelevoError` if there is no configuration."""
     _, document = _read(configuration)
     value = _config(document).get(KEY)
     return None if value is None else str(value)

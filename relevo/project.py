@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.local import ports
+from components.local.environment import HOST
+from components.local.layout import Layout
 from relevo.errors import RelevoError
 from relevo.store import Store
 from stacks.folders import state_folder, store_folder
@@ -38,7 +41,18 @@ class Project:
         return load_file(self.configuration(stack))
 
     def state(self, stack: str) -> Path:
+        """Absolute; whether it exists or not."""
         return state_folder(self.root, stack, self.settings(stack))
+
+    def address(self, stack: str) -> str:
+        """The public address. Raises `RelevoError` if the stack was never brought up."""
+        port = ports.saved(Layout(self.state(stack))).get("public")
+        if port is None:
+            raise RelevoError(
+                f"stack {stack} has no address yet, but pulumi up gives it one; "
+                f"run pulumi up --stack {stack}."
+            )
+        return f"http://{HOST}:{port}"
 
     def stacks(self) -> Iterator[str]:
         for path in sorted(self.root.glob("Pulumi.*.yaml")):

@@ -1,17 +1,104 @@
-"""What a stack has released, read from its record beside the artefacts that are still in the store."""
+"""What a stack has released: its record, beside the artefacts that are still in the store."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+from components.local.layout import Layout
+from components.release import record
+from components.release.record import Release
+from relevo import pin
+from relevo.project import Project
+from relevo.store import Stored
 
-def reachable(record: Path) -> set[str]:
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One release, or an artefact that was never released: `release` and `at` are None then."""
+
+    version: str
+    image: str
+    verdict: str  # open, failed, succeeded, or built
+    release: str | None
+    at: str | None  # when it was opened, or the artefact built; ISO 8601, UTC
+    error: str | None
+    in_store: bool
+    pinned: bool
+    serving: bool  # what a stack serves after its last good release; `relevo status` asks the processes
+
+
+def read(file: Path) -> list[Release]:
+    """Every release of a record, oldest first; none where there is no record."""
+    return record.releases(record.parse(file.read_text().splitlines() if file.is_file() else []))
+
+
+def of(project: Project, stack: str) -> list[Release]:
+    return read(Layout(project.state(stack)).record)
+
+
+def reachable(file: Path) -> frozenset[str]:
     """Images that a rollback may ask for."""
-    images = []
-    with_record = record.read_text().splitlines() if record.is_file() else []
-    for line in with_record:
-        image = json.loads(line).get("image")
-        if image and image not in images:
-            images.append(image)
-    return set(images[-10:])
+    return record.reachable_images(read(file))
+
+
+def overview(project: Project, stack: str) -> list[Row]:
+    """The newest first."""
+    return rows(of(project, stack), project.store.all(), pin.pinned(project.configuration(stack)))
+
+
+def rows(known: list[Release], stored: Iterable[Stored], pinned: str | None) -> list[Row]:
+    stored = list(stored)
+    there = {artefact.image for artefact in stored}
+    good = record.last_good(known)
+    released = [
+        Row(
+            version=release.version,
+            image=release.image,
+            verdict=release.verdict,
+            release=release.id,
+            at=release.opened_at,
+            error=release.error,
+            in_store=release.image in there,
+            pinned=release.image == pinned,
+            serving=good is not None and release.id == good.id,
+        )
+        for release in known
+    ]
+    unreleased = [
+        Row(
+            version=artefact.manifest.version,
+            image=artefact.image,
+            verdict="built",
+            release=None,
+            at=artefact.manifest.built_at,
+            error=None,
+            in_store=True,
+            pinned=artefact.image == pinned,
+            serving=False,
+        )
+        for artefact in stored
+        if artefact.image not in {release.image for release in known}
+    ]
+    return sorted([*released, *unreleased], key=lambda row: row.at or "", reverse=True)
+
+
+def table(found: list[Row]) -> list[str]:
+    """Aligned lines for people."""
+    lines = []
+    width = max((len(row.version) for row in found), default=0)
+    for row in found:
+        marks = [
+            mark
+            for mark, applies in (
+                ("serving", row.serving),
+                ("pinned", row.pinned),
+                ("not in the store", not row.in_store),
+            )
+            if applies
+        ]
+        said = f"{row.verdict:9}  {', '.join(marks)}" + (f"  {row.error}" if row.error else "")
+        digits = row.image.rpartition(":")[2][:12]
+        lines.append(f"{row.version:{width}}  {digits}  {(row.at or '')[:19]}  {said}".rstrip())
+    return lines

@@ -13,12 +13,12 @@ from relevo.store import IMAGE, Stored
 
 
 def needed(project: Project) -> set[str]:
-    """Images of all stacks of the project. Raises `SettingsError` where a stack cannot be read: then nothing goes."""
+    """Images of all stacks of the project. Raises `SettingsError` if one is not valid: then nothing goes."""
     found = running()
     for stack in project.stacks():
         # The whole text: a pin in a comment, to go back to, is one too.
         found |= set(IMAGE.findall(project.configuration(stack).read_text(errors="replace")))
-        found |= releases.reachable(Layout(project.state(stack).resolve()).record)
+        found |= releases.reachable(Layout(project.state(stack)).record)
     return found
 
 

@@ -80,7 +80,8 @@ def write(source: Source, target: Path) -> dict[str, tuple[str, str]]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    assert process.stdin and process.stdout
+    assert process.stdin
+    assert process.stdout
     with process, process.stdin, process.stdout:
         for path, (mode, blob) in sorted(source.files.items()):
             process.stdin.write(f"{blob}\n".encode())
@@ -113,8 +114,8 @@ def write(source: Source, target: Path) -> dict[str, tuple[str, str]]:
     leading_out = [path for path in links if not (target / path).resolve().is_relative_to(inside)]
     if leading_out:
         raise RelevoError(
-            f"{_named(leading_out)} link to outside of {source.folder}, but an artefact is complete in itself; "
-            f"replace the links by what they mean."
+            f"{_named(leading_out)} link to outside of {source.folder}, but an artefact is complete in "
+            f"itself; replace the links by what they mean."
         )
     return written
 

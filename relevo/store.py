@@ -48,7 +48,7 @@ class Store:
 
     @contextlib.contextmanager
     def exclusive(self, waiting: Callable[[], None] = lambda: None) -> Iterator[int]:
-        """One writer at a time. Yields the lock's descriptor for children that must keep it when we are killed.
+        """One writer at a time. Yields the lock's descriptor, for children who must keep it if we die.
 
         `waiting` is called when somebody else has it. What a killed writer left half-made is removed.
         """
@@ -68,7 +68,7 @@ class Store:
 
     @contextlib.contextmanager
     def unfinished(self) -> Iterator[Path]:
-        """A folder to make something in, removed at the end unless it was renamed. Only inside `exclusive`."""
+        """A folder to make something in, removed at the end unless it was renamed. Only in `exclusive`."""
         folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=self.root))
         try:
             yield folder
@@ -117,7 +117,8 @@ class Store:
                 f"build it with relevo build PATH."
             )
         raise RelevoError(
-            f"{wanted} is ambiguous: {', '.join(_short(stored) for stored in found[:5])}; give more of its digest."
+            f"{wanted} is ambiguous: {', '.join(_short(stored) for stored in found[:5])}; "
+            f"give more of its digest."
         )
 
     def prune(self, keep: Collection[str]) -> list[Stored]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import django
 import pytest
@@ -14,6 +15,9 @@ from django.db.migrations.state import ProjectState
 from django.db.models.functions import Now
 
 from components.release import django_facts
+
+# Django accepts any value; its type stubs know only the mark for none.
+zero: Any = 0
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,7 +38,7 @@ def existing() -> list[Operation]:
                 ("name", models.CharField(max_length=50)),
                 ("code", models.CharField(max_length=9, unique=True)),
                 ("note", models.TextField(null=True)),
-                ("count", models.IntegerField(default=0)),
+                ("count", models.IntegerField(default=zero)),
                 ("price", models.DecimalField(max_digits=8, decimal_places=2)),
                 ("made", models.DateTimeField(db_default=Now())),
                 ("owner", models.ForeignKey("shop.Owner", models.CASCADE)),
@@ -133,7 +137,7 @@ TABLE: list[tuple[str, list[Operation]]] = [
     ("additive", [migrations.AlterField("thing", "name", models.CharField(max_length=50, db_index=True))]),
     ("additive", [migrations.AlterField("thing", "name", models.CharField(max_length=50, db_default=""))]),
     ("additive", [migrations.AlterField("thing", "code", models.CharField(max_length=9))]),
-    ("additive", [migrations.AlterField("thing", "count", models.BigIntegerField(default=0))]),
+    ("additive", [migrations.AlterField("thing", "count", models.BigIntegerField(default=zero))]),
     ("additive", [migrations.AlterField("thing", "id", models.BigAutoField(primary_key=True))]),
     (
         "additive",
@@ -157,7 +161,7 @@ TABLE: list[tuple[str, list[Operation]]] = [
     ("breaking", [migrations.AlterField("thing", "note", models.TextField())]),
     ("breaking", [migrations.AlterField("thing", "note", models.TextField(null=True, db_column="remark"))]),
     ("breaking", [migrations.AlterField("thing", "note", models.CharField(max_length=50, null=True))]),
-    ("breaking", [migrations.AlterField("thing", "count", models.SmallIntegerField(default=0))]),
+    ("breaking", [migrations.AlterField("thing", "count", models.SmallIntegerField(default=zero))]),
     ("breaking", [migrations.AlterField("thing", "count", models.TextField())]),
     (
         "breaking",
@@ -171,7 +175,7 @@ TABLE: list[tuple[str, list[Operation]]] = [
         "additive",
         [
             migrations.CreateModel("New", [("id", models.AutoField(primary_key=True))]),
-            migrations.AddField("new", "size", models.IntegerField(default=0)),
+            migrations.AddField("new", "size", models.IntegerField(default=zero)),
             migrations.AddConstraint("new", models.UniqueConstraint(fields=["size"], name="one_size")),
             migrations.RenameModel("New", "Newer"),
             migrations.RenameField("newer", "size", "width"),

@@ -98,5 +98,5 @@ def test_a_configuration_without_keys_is_told_in_one_line(tmp_path: Path, text: 
 
 
 def test_a_missing_configuration_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RelevoError, match="Pulumi.qa.yaml is not in"):
+    with pytest.raises(RelevoError, match=r"Pulumi\.qa\.yaml is not in"):
         pin(tmp_path / "Pulumi.qa.yaml", NEW)

@@ -1,0 +1,60 @@
+"""The logs of a stack's programs: the end of each, and what is added to them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from relevo.errors import RelevoError
+
+LINES = 20
+TAIL_BYTES = 64 * 1024
+POLL_SECONDS = 0.2
+
+
+def choose(files: Mapping[str, Path], program: str | None) -> dict[str, Path]:
+    """The logs that are meant. Raises `RelevoError` for a program that has none."""
+    if program is None:
+        return dict(files)
+    if program not in files:
+        known = ", ".join(files) or "no program"
+        raise RelevoError(f"{program} has no log, but only {known}; name one of them, or none for all.")
+    return {program: files[program]}
+
+
+def tail(file: Path, lines: int = LINES) -> list[str]:
+    """The last lines of a file, of which no more than the end is read."""
+    with file.open("rb") as log:
+        size = log.seek(0, os.SEEK_END)
+        start = log.seek(max(0, size - TAIL_BYTES))
+        found = log.read(size - start).decode(errors="replace").splitlines()
+    return found[-lines:]
+
+
+def follow(files: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+    """(program, line) as lines are completed, for ever; a rotated or emptied log is read from its start."""
+    at = {name: (file.stat().st_ino, file.stat().st_size) for name, file in files.items()}
+    rest = dict.fromkeys(files, b"")
+    while True:
+        for name, file in files.items():
+            if not file.exists():
+                continue
+            found = file.stat()
+            inode, position = at[name]
+            if found.st_ino != inode or found.st_size < position:
+                position, rest[name] = 0, b""
+            with file.open("rb") as log:
+                log.seek(position)
+                new = log.read()
+            at[name] = (found.st_ino, position + len(new))
+            *whole, rest[name] = (rest[name] + new).split(b"\n")
+            for line in whole:
+                yield name, line.decode(errors="replace")
+        time.sleep(POLL_SECONDS)
+
+
+def prefixed(files: Mapping[str, Path], program: str, line: str) -> str:
+    """The line, with its program's name where there are several."""
+    return f"{program} | {line}" if len(files) > 1 else line

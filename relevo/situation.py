@@ -1,0 +1,147 @@
+"""What a local stack does right now, asked of its processes and its public address, and what to try next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+from components.local import control
+from components.release import record
+from components.release.record import Release
+from relevo import pin, releases
+from relevo.errors import RelevoError
+from relevo.project import Project
+from stacks.settings import Probe
+
+HEALTH_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """One supervised program. `version` and `image` as its process has them; None for servers."""
+
+    name: str
+    running: bool
+    detail: str
+    version: str | None = None
+    image: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    stack: str
+    url: str | None  # None: the stack was never brought up
+    health: str  # empty: healthy
+    programs: tuple[Program, ...]
+    last: Release | None
+    can_go_back_to: Release | None
+    pinned: str | None
+    pinned_version: str | None
+
+    @property
+    def serving(self) -> set[str]:
+        """Images that the instances run; more than one in the middle of a release."""
+        return {p.image for p in self.programs if p.image and p.name.startswith("instance-")}
+
+
+def look(project: Project, stack: str) -> Situation:
+    settings = project.settings(stack)
+    state = project.state(stack)
+    known = releases.of(project, stack)
+    try:
+        url = project.address(stack)
+    except RelevoError:
+        url = None
+    pinned = pin.pinned(project.configuration(stack))
+    stored = project.store.get(pinned) if pinned else None
+    return Situation(
+        stack=stack,
+        url=url,
+        health=health(url, settings.app.probe) if url else "was never brought up",
+        programs=programs(state) if url else (),
+        last=record.current(known),
+        can_go_back_to=record.rollback_target(known),
+        pinned=pinned,
+        pinned_version=stored.manifest.version if stored else None,
+    )
+
+
+def programs(state: Path) -> tuple[Program, ...]:
+    found = []
+    for status in control.status(state):
+        variables: dict[str, str] = {}
+        if status.pid:
+            try:
+                variables = psutil.Process(status.pid).environ()
+            except psutil.Error:
+                variables = {}
+        found.append(
+            Program(
+                name=status.name,
+                running=status.running,
+                detail=status.detail,
+                version=variables.get("RELEVO_VERSION"),
+                image=variables.get("RELEVO_IMAGE"),
+            )
+        )
+    return tuple(found)
+
+
+def health(url: str, probe: Probe) -> str:
+    """Empty if the public address answers the probe as it should, else what it does instead."""
+    try:
+        answer = httpx.get(
+            f"{url}{probe.path}", headers=probe.headers, timeout=HEALTH_SECONDS, trust_env=False
+        )
+    except httpx.HTTPError as error:
+        return f"{probe.path} does not answer ({error or type(error).__name__})"
+    if answer.status_code != probe.status:
+        return f"{probe.path} answers {answer.status_code} instead of {probe.status}"
+    return ""
+
+
+def describe(now: Situation) -> list[str]:
+    lines = [f"{now.url or 'no address'}  {'healthy' if not now.health else now.health}"]
+    width = max((len(program.name) for program in now.programs), default=0)
+    for program in now.programs:
+        runs = program.detail.lower() if program.running else f"NOT RUNNING ({program.detail.lower()})"
+        lines.append(f"  {program.name:{width}}  {runs}  {program.version or ''}".rstrip())
+    if now.last:
+        where = f" in {now.last.failed_step}" if now.last.failed_step else ""
+        error = f": {now.last.error}" if now.last.error else ""
+        lines.append(f"last release  {now.last.version} ({now.last.id}) {now.last.verdict}{where}{error}")
+    lines.append(f"pinned        {_pinned(now)}")
+    lines += [f"next          {step}" for step in next_steps(now)]
+    return lines
+
+
+def next_steps(now: Situation) -> tuple[str, str]:
+    """The two commands that help most from here."""
+    up = f"pulumi up --stack {now.stack} --yes"
+    logs = f"relevo logs --stack {now.stack} --follow"
+    back = f"relevo rollback --stack {now.stack}"
+    if now.pinned is None:
+        return f"relevo build PATH --stack {now.stack}", f"relevo pin DIGEST --stack {now.stack}"
+    if now.url is None or now.last is None:
+        return f"pulumi preview --stack {now.stack}", up
+    if now.programs and not any(program.running for program in now.programs):
+        return f"relevo start --stack {now.stack}", logs
+    if now.last.verdict == "failed":
+        return (back if now.can_go_back_to else up), f"relevo logs --stack {now.stack}"
+    if now.serving != {now.pinned} or now.last.verdict == "open":
+        return f"pulumi preview --stack {now.stack}", up
+    if now.health:
+        return logs, (back if now.can_go_back_to else up)
+    if now.can_go_back_to:
+        return logs, back
+    return logs, f"relevo build PATH --stack {now.stack}   (a new commit; then relevo pin, pulumi up)"
+
+
+def _pinned(now: Situation) -> str:
+    if now.pinned is None:
+        return "nothing"
+    name = f"{now.pinned_version or 'not in the store'} ({now.pinned})"
+    return name if now.serving == {now.pinned} else f"{name}, which is not what serves"
