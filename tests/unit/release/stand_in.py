@@ -1,0 +1,418 @@
+"""A target in memory, and a site of Python's own HTTP server, for the tests of the release's steps."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.release.context import Context, trigger
+from components.release.manifest import Check, Manifest, Migration
+from components.release.record import Entry, parse
+from components.release.spec import Commands, Limits, Probe, Spec
+from components.target import (
+    Artefact,
+    Backup,
+    Completed,
+    DatabaseFacts,
+    Deployment,
+    DjangoFacts,
+    Instance,
+    Operations,
+    TargetError,
+)
+
+OPERATIONS = "tests.unit.release.stand_in:StandInOperations"
+SECRET = "correct horse"
+DATABASE = DatabaseFacts(host="127.0.0.1", port=5433, name="site", user="site")
+GOOD_SETTINGS = DjangoFacts(
+    engine="django.db.backends.postgresql",
+    host=DATABASE.host,
+    port=str(DATABASE.port),
+    name=DATABASE.name,
+    user=DATABASE.user,
+    secret_key_matches=True,
+    debug=False,
+    allowed_hosts=("site.example",),
+    cors_allowed_origins=("https://site.example",),
+    cors_allow_all=False,
+    static_root="/static",
+    media_root="/media",
+)
+
+
+class Killed(BaseException):
+    """The step's process has ended as by kill -9: nothing that it does afterwards has any effect."""
+
+
+@dataclass
+class Slot:
+    """One instance or process as the target has it. `asked` was put there, `runs` is what really runs."""
+
+    asked: Deployment | None = None
+    runs: Deployment | None = None
+    in_rotation: bool = False
+    address: str | None = None
+
+
+class StandInOperations:
+    """Implements `Operations` in memory. `calls` has what was asked; `before` a call, a test may act.
+
+    Facts: `manifests` (image → JSON), `secrets`, `applied`, and `record`, a file for the record of a step
+    that runs as a process of its own; all may be left out.
+    """
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        self.manifests = {
+            image: Manifest.from_json(text) for image, text in facts.get("manifests", {}).items()
+        }
+        self.secrets: dict[str, str] = dict(facts.get("secrets", {}))
+        self.missing: list[str] = []
+        self.applied: set[tuple[str, str]] = {(app, name) for app, name in facts.get("applied", ())}
+        self.settings: dict[str, DjangoFacts] = {}  # by process; the others have GOOD_SETTINGS
+        self.backups: list[Backup] = []
+        self.slots: dict[str, Slot] = {}
+        self.completed: dict[str, Completed] = {}  # by the command's first word
+        self.errors: dict[str, list[str]] = {}  # image → what its log says of its start
+        self.dies: set[str] = set()  # images whose processes end at once
+        self.stale: set[str] = set()  # slots whose old process does not go away
+        self.calls: list[tuple[Any, ...]] = []
+        self.before: dict[str, Callable[..., None]] = {}
+        self._dead = False
+        self._lines: list[str] = []
+        self._record = Path(facts["record"]) if "record" in facts else None
+
+    # -- what tests do with it -------------------------------------------------------------------------
+    def fail(self, call: str, message: str = "the target is out of order") -> None:
+        """From now on, `call` fails."""
+
+        def fault(*_: Any) -> None:
+            raise TargetError(message)
+
+        self.before[call] = fault
+
+    def kill_at(self, call: str) -> None:
+        """The process dies when it makes `call`."""
+
+        def die(*_: Any) -> None:
+            self._dead = True
+
+        self.before[call] = die
+
+    def start_again(self) -> None:
+        """A new process, after the one that died."""
+        self._dead = False
+        self.before.clear()
+        self.calls.clear()
+
+    def acted(self, *names: str) -> list[tuple[Any, ...]]:
+        """The calls of these names, in order."""
+        return [call for call in self.calls if call[0] in names]
+
+    def entries(self) -> list[Entry]:
+        return parse(self.read_record())
+
+    def _called(self, name: str, *arguments: Any) -> None:
+        if self._dead:
+            raise Killed
+        self.calls.append((name, *arguments))
+        if name in self.before:
+            self.before[name](*arguments)
+        if self._dead:
+            raise Killed
+
+    # -- Operations ------------------------------------------------------------------------------------
+    @property
+    def public_url(self) -> str:
+        self._called("public_url")
+        return "http://site.example"
+
+    def artefact(self, image: str) -> Artefact:
+        self._called("artefact", image)
+        if image not in self.manifests:
+            raise TargetError(f"{image} is not in the store; build it.")
+        return Artefact(image=image, manifest=self.manifests[image])
+
+    def missing_secrets(self) -> list[str]:
+        self._called("missing_secrets")
+        return self.missing
+
+    def secret(self, name: str) -> str:
+        self._called("secret", name)
+        if name not in self.secrets:
+            raise TargetError(f"secret {name} is missing; set it.")
+        return self.secrets[name]
+
+    def database(self) -> DatabaseFacts:
+        self._called("database")
+        return DATABASE
+
+    def instance(self, name: str) -> Instance:
+        self._called("instance", name)
+        slot = self.slots[name]
+        return Instance(
+            name=name,
+            deployment=slot.asked,
+            running=slot.runs is not None,
+            in_rotation=slot.in_rotation,
+            address=slot.address,
+        )
+
+    def applied_migrations(self) -> frozenset[tuple[str, str]]:
+        self._called("applied_migrations")
+        return frozenset(self.applied)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        self._called("exclusive")
+        yield
+
+    def manage(
+        self, image: str, arguments: Sequence[str], *, release: str, process: str = "manage"
+    ) -> Completed:
+        self._called("manage", " ".join(arguments))
+        done = self.completed.get(arguments[0], Completed(status=0, output="", seconds=0.0))
+        if done.status == 0 and arguments[0] == "migrate" and "--noinput" in arguments:
+            self.applied |= {migration.key for migration in self.manifests[image].migrations}
+        return done
+
+    def django_facts(self, image: str, *, release: str, process: str) -> DjangoFacts:
+        self._called("django_facts", process)
+        return self.settings.get(process, GOOD_SETTINGS)
+
+    def backup(self, name: str) -> Backup:
+        self._called("backup", name)
+        taken = Backup(name=name, taken_at="2026-11-24T14:00:00+00:00", verified=True, location="/b", bytes=1)
+        self.backups.append(taken)
+        return taken
+
+    def last_backup(self) -> Backup | None:
+        self._called("last_backup")
+        return self.backups[-1] if self.backups else None
+
+    def drain(self, name: str, *, timeout: float) -> None:
+        self._called("drain", name)
+        self.slots[name].in_rotation = False
+
+    def replace(self, name: str, deployment: Deployment) -> None:
+        self._called("replace", name, deployment)
+        slot = self.slots[name]
+        slot.asked, slot.in_rotation = deployment, False
+        if name not in self.stale:
+            slot.runs = None if deployment.image in self.dies else deployment
+
+    def withdraw(self, name: str) -> None:
+        self._called("withdraw", name)
+        self.slots[name].runs = None
+        self.slots[name].in_rotation = False
+
+    def deployed(self, name: str) -> Deployment | None:
+        self._called("deployed", name)
+        return self.slots[name].runs
+
+    def startup_errors(self, name: str) -> list[str]:
+        self._called("startup_errors", name)
+        asked = self.slots[name].asked
+        return self.errors.get(asked.image, []) if asked else []
+
+    def admit(self, name: str, *, timeout: float) -> None:
+        self._called("admit", name)
+        self.slots[name].in_rotation = self.slots[name].address is not None
+
+    def append_record(self, line: str) -> None:
+        self._called("append_record")
+        if self._record is None:
+            self._lines.append(line)
+        else:
+            with self._record.open("a") as file:
+                file.write(line + "\n")
+
+    def read_record(self) -> list[str]:
+        if self._record is None:
+            return list(self._lines)
+        return self._record.read_text().splitlines() if self._record.exists() else []
+
+
+if TYPE_CHECKING:
+    _protocol: type[Operations] = StandInOperations
+
+
+# -- what is released --------------------------------------------------------------------------------------
+def image(version: str) -> str:
+    """A digest that belongs to the version."""
+    return f"app@sha256:{version.encode().hex():0>64}"
+
+
+def migration(
+    key: str, effect: Any = "additive", *, reversible: bool = True, replaces: str = ""
+) -> Migration:
+    """From "app.name"; `replaces` is a list of such, separated by spaces."""
+    app, _, name = key.partition(".")
+    replaced = tuple((word.partition(".")[0], word.partition(".")[2]) for word in replaces.split())
+    return Migration(
+        app=app, name=name, effect=effect, reversible=reversible, operations=(), replaces=replaced
+    )
+
+
+def manifest(version: str, *migrations: Migration, pipeline: Sequence[Check] | None = None) -> Manifest:
+    heads: dict[str, tuple[str, ...]] = {}
+    for one in migrations:
+        heads[one.app] = (one.name,)
+    green = (Check(name="tests", passed=True),)
+    return Manifest(
+        version=version,
+        revision="0123abc",
+        built_at="2026-11-24T12:00:00+00:00",
+        lock="sha256:" + "1" * 64,
+        python="3.11",
+        migrations=migrations,
+        heads=heads,
+        pipeline=green if pipeline is None else tuple(pipeline),
+    )
+
+
+def specification(version: str = "v1", **changes: Any) -> Spec:
+    described: dict[str, Any] = {
+        "image": image(version),
+        "instances": ("instance-1", "instance-2"),
+        "processes": (),
+        "commands": Commands(
+            before_migrate=(), after_migrate=(), before_collectstatic=(), after_collectstatic=()
+        ),
+        "collectstatic": True,
+        "probe": probe(),
+        "scenario": None,
+        "secrets": tuple(changes.pop("secrets", ())),
+        "secret_key": "SECRET_KEY",
+        "limits": Limits(drain_seconds=1, ready_seconds=0.3, command_seconds=5),
+        "backup_max_age_hours": 24,
+        "notify": (),
+        "accept_incompatible": None,
+        "responsible": "Ada",
+    }
+    return Spec(**{**described, **changes})
+
+
+def probe(**changes: Any) -> Probe:
+    described: dict[str, Any] = {
+        "path": "/healthz/",
+        "status": 200,
+        "headers": {"Host": "site.example"},
+        "release_header": "X-Release",
+        "instance_header": "X-Instance",
+        "timeout_seconds": 1,
+    }
+    return Probe(**{**described, **changes})
+
+
+def target_json(facts: Mapping[str, Any] | None = None) -> str:
+    return json.dumps({"stack": "local", "operations": OPERATIONS, "facts": facts or {}})
+
+
+def context(operations: StandInOperations, spec: Spec) -> Context:
+    return Context(
+        stack="local",
+        trigger=trigger(target_json(), spec.to_json()),
+        spec=spec,
+        operations=operations,
+    )
+
+
+# -- sites -------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A request as the site got it. `json` is None where the body is not JSON."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: str
+
+    @property
+    def json(self) -> Any:
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """`body` is sent as it is when it is text, else as JSON."""
+
+    status: int = 200
+    body: Any = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class StandInSite:
+    """Where it listens and what it was asked. It answers by `answer`, which a test may exchange."""
+
+    url: str
+    answer: Callable[[Asked], Answer]
+    asked: list[Asked] = field(default_factory=list)
+
+    @property
+    def paths(self) -> list[str]:
+        return [f"{request.method} {request.path}" for request in self.asked]
+
+
+@contextmanager
+def serving(answer: Callable[[Asked], Answer]) -> Iterator[StandInSite]:
+    """A site on a free port of the loopback."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_request(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+            request = Asked(
+                method=self.command, path=self.path, headers=dict(self.headers.items()), body=body
+            )
+            site.asked.append(request)
+            said = site.answer(request)
+            text = said.body if isinstance(said.body, str) else json.dumps(said.body)
+            kind = "text/plain; charset=utf-8" if isinstance(said.body, str) else "application/json"
+            self.send_response(said.status)
+            for name, value in {"Content-Type": kind, **said.headers}.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(text.encode())))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(text.encode())
+
+        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_request
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.block_on_close = False
+    site = StandInSite(url=f"http://127.0.0.1:{server.server_address[1]}", answer=answer)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield site
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def instance_of(operations: StandInOperations, name: str) -> Callable[[Asked], Answer]:
+    """A process that answers well and says which release and instance it is."""
+
+    def answer(_: Asked) -> Answer:
+        runs = operations.slots[name].runs
+        if runs is None:
+            return Answer(status=503)
+        return Answer(headers={"X-Release": runs.version, "X-Instance": name})
+
+    return answer
