@@ -33,7 +33,9 @@ def decide(
             for key in (migration.key, *migration.replaces):
                 described.setdefault(key, migration)
     ours = {app for app, _ in known} | {app for app, _ in described}
-    surplus = sorted(key for key in applied - known if key[0] in ours)
+    surplus = sorted(
+        key for key in applied - known if key[0] in ours and not _is_squash_of(described.get(key), known)
+    )
     harmless = [key for key in surplus if key in described and described[key].effect == "additive"]
     names = tuple(f"{app}.{name}" for app, name in surplus)
     if len(harmless) == len(surplus):
@@ -59,6 +61,11 @@ def decide(
             f"{reason}; {remedy}"
         ),
     )
+
+
+def _is_squash_of(migration: Migration | None, known: Set[Key]) -> bool:
+    """Whether it is only another name for what is known: Django records a squash beside what it replaces."""
+    return migration is not None and bool(migration.replaces) and set(migration.replaces) <= known
 
 
 def _head(manifest: Manifest, app: str) -> str:
