@@ -14,18 +14,25 @@ from relevo.toolchain.serve import watch_parent
 
 
 def main() -> None:
-    program = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, process_group=0)
+    early: list[int] = []
+    program: subprocess.Popen[bytes] | None = None
 
-    def pass_on(number: int, _frame: object) -> None:
+    def pass_on(number: int, _frame: object = None) -> None:
+        if program is None:
+            early.append(number)
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(program.pid, number)
 
     def leave() -> None:
-        pass_on(signal.SIGKILL, None)
+        pass_on(signal.SIGKILL)
         os._exit(1)
 
     signal.signal(signal.SIGINT, pass_on)
     signal.signal(signal.SIGTERM, pass_on)
+    program = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, process_group=0)
+    for number in early:
+        pass_on(number)
     watch_parent(leave)
     sys.exit(program.wait())
 

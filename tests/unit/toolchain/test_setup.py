@@ -1,9 +1,12 @@
 """The parts of `make setup` that decide something; that all of it works is shown by every other test."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from relevo.toolchain import setup
 from relevo.toolchain.setup import NoStack, drop_foreign_salt
 
 SALT = "encryptionsalt: v1:abc:v1:def\n"
@@ -34,3 +37,26 @@ def test_a_config_without_salt_or_none_at_all_is_left_alone(tmp_path: Path):
     config.write_text("config: {}\n")
     drop_foreign_salt(config)
     assert config.read_text() == "config: {}\n"
+
+
+@pytest.mark.parametrize(("version", "found"), [("Python 3.9.2", "Python 3.9.2"), (None, "missing")])
+def test_without_a_new_enough_python_the_error_says_so_before_anything_is_made(
+    tmp_path: Path, version, found
+):
+    """The checkout is one that has only the script, so that nothing could be made by mistake."""
+    script = tmp_path / "relevo" / "toolchain" / "environment.sh"
+    script.parent.mkdir(parents=True)
+    shutil.copy(Path(setup.__file__).with_name("environment.sh"), script)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "dirname").symlink_to(shutil.which("dirname") or "")
+    if version:
+        python = tools / "python3"
+        python.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo {version} && exit 0\nexit 1\n')
+        python.chmod(0o755)
+    done = subprocess.run(
+        [shutil.which("bash") or "", script], env={"PATH": str(tools)}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"python3 is {found}, but 3.11 or newer is needed; install it and put it on PATH.\n"
+    assert not (tmp_path / ".venv").exists()
