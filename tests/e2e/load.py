@@ -21,7 +21,7 @@ import os
 from locust import FastHttpUser, constant, task
 
 class Reader(FastHttpUser):
-    wait_time = constant(0.02)
+    wait_time = constant(0.1)
     max_retries = 0
     connection_timeout = network_timeout = 10
 
