@@ -61,7 +61,6 @@ def configuration(
             "defaults",
             "    mode http",
             "    log global",
-            "    option httplog",
             "    option dontlognull",
             # After a reload a client's idle connection is closed with its next response, not under a request.
             "    option idle-close-on-response",
@@ -75,6 +74,7 @@ def configuration(
             f"    errorfile 503 {_quoted(str(folder / '503.http'))}",
             "frontend public",
             f"    bind 127.0.0.1:{settings.port}",
+            "    option httplog",
             # Whoever can reach the loopback port may say that TLS ended before it.
             "    http-request set-header X-Forwarded-Proto http unless "
             "{ req.hdr(X-Forwarded-Proto) -m found }",

@@ -1,0 +1,132 @@
+"""Paths, ports, secrets and durable files of a state folder."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from components.local import durable, ports
+from components.local.layout import SOCKET_PATH, Layout
+from components.local.vault import OWN, Vault
+from components.target import TargetError
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    made = Layout(tmp_path / "state")
+    made.make()
+    return made
+
+
+@pytest.mark.parametrize("path", ["/a;b", "/a#b", '/a"b', "/a'b", "/a%b", "/a\nb", "/a:b", "relative"])
+def test_a_state_folder_that_servers_cannot_read_is_refused(path: str) -> None:
+    with pytest.raises(TargetError, match="relevo:stateDir is"):
+        Layout(Path(path))
+
+
+def test_a_state_folder_with_spaces_and_accents_is_fine() -> None:
+    Layout(Path("/home/josé/my project/.relevo/local"))
+
+
+def test_sockets_of_a_deep_state_folder_lie_in_a_private_folder_elsewhere(tmp_path: Path) -> None:
+    deep = Layout(tmp_path / ("x" * 90) / "state")
+    deep.make()
+    try:
+        assert deep.sockets != deep.run
+        assert len(os.fsencode(deep.sockets / "supervisor.sock")) <= SOCKET_PATH
+        assert stat.S_IMODE(deep.sockets.stat().st_mode) == 0o700
+        deep.sockets.chmod(0o755)
+        with pytest.raises(TargetError, match="is not a private folder of this user"):
+            deep.make()
+    finally:
+        deep.sockets.rmdir()
+
+
+def test_every_folder_is_private(layout: Layout) -> None:
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in layout.folders()} == {0o700}
+    assert layout.made()
+
+
+def test_a_port_is_free_and_kept(layout: Layout) -> None:
+    port = ports.allocate(layout, "public", None)
+    assert ports.allocate(layout, "public", None) == port
+    assert ports.allocate(layout, "cache", None) != port
+    assert not ports.drifted(layout, "public", port)
+
+
+def test_a_kept_port_that_somebody_else_took_is_given_up(layout: Layout) -> None:
+    port = ports.allocate(layout, "public", None)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        assert ports.drifted(layout, "public", port)
+        assert ports.allocate(layout, "public", None) != port
+
+
+def test_a_configured_port_that_is_taken_is_an_error(layout: Layout) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(TargetError) as error:
+            ports.allocate(layout, "public", port)
+    assert str(error.value) == (
+        f"relevo:port is {port}, but another process listens there; choose another port or stop that process."
+    )
+
+
+def test_secrets_are_private_and_never_replaced(layout: Layout) -> None:
+    vault = Vault(layout.secrets)
+    vault.write("SECRET_KEY", "given")
+    vault.generate(["SECRET_KEY", "JWT_SIGNING_KEY", *OWN])
+    assert vault.read("SECRET_KEY") == "given"
+    assert len(vault.read("JWT_SIGNING_KEY")) >= 48
+    assert vault.names() == ["JWT_SIGNING_KEY", "SECRET_KEY"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in layout.secrets.iterdir()} == {0o600}
+    assert len(list(layout.secrets.iterdir())) == 2 + len(OWN)
+
+
+def test_two_that_generate_at_once_agree(layout: Layout) -> None:
+    vaults = [Vault(layout.secrets) for _ in range(8)]
+    threads = [threading.Thread(target=vault.generate, args=(["KEY"],)) for vault in vaults]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [path.name for path in layout.secrets.iterdir()] == ["KEY"]
+
+
+def test_a_missing_secret_is_named(layout: Layout) -> None:
+    vault = Vault(layout.secrets)
+    (layout.secrets / "EMPTY").touch(mode=0o600)
+    assert vault.missing(["SECRET_KEY", "EMPTY"]) == ["SECRET_KEY", "EMPTY"]
+    with pytest.raises(TargetError, match="secret SECRET_KEY is missing"):
+        vault.read("SECRET_KEY")
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a/b", ".hidden", "1"])
+def test_a_secrets_name_never_leaves_the_vault(layout: Layout, name: str) -> None:
+    with pytest.raises(TargetError, match="is not a secret's name"):
+        Vault(layout.secrets).write(name, "x")
+
+
+def test_half_a_line_does_not_spoil_the_next_one(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    durable.append(record, "one")
+    record.write_text(record.read_text() + '{"half')
+    durable.append(record, "two")
+    assert record.read_text().splitlines() == ["one", '{"half', "two"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    durable.write(file, "old")
+    with pytest.raises(UnicodeEncodeError):
+        durable.write(file, "\ud800")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
