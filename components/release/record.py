@@ -12,13 +12,20 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 Event = Literal[
-    "release opened", "step started", "step done", "step failed", "release failed", "release succeeded"
+    "release opened",
+    "step started",
+    "step done",
+    "step failed",
+    "release failed",
+    "release succeeded",
+    "notified",
 ]
 Verdict = Literal["open", "failed", "succeeded"]
 
 REVIEW_AFTER = timedelta(hours=24)
 WATCH_FOR = timedelta(minutes=60)
 REMEMBERED = 10
+ROLL = "roll-"  # begins the name of the step that puts a release on an instance or a further process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +94,9 @@ def releases(entries: Iterable[Entry]) -> list[Release]:
 def _after(release: Release, entry: Entry) -> Release:
     changes: dict[str, Any] = {}
     if entry.event == "step started" and entry.step:
-        # a release that failed and goes on is open again
-        changes = {"verdict": "open", "closed_at": None, "error": None, "failed_step": None}
-        if release.verdict == "succeeded":
-            changes = {}
+        # What failed and goes on is open again; what succeeded stays so.
+        if release.verdict != "succeeded":
+            changes = {"verdict": "open", "closed_at": None, "error": None, "failed_step": None}
         if entry.step not in release.begun:
             changes["begun"] = (*release.begun, entry.step)
     elif entry.event == "step done" and entry.step:
@@ -98,6 +104,8 @@ def _after(release: Release, entry: Entry) -> Release:
             "done": {**release.done, entry.step: entry.data},
             "seconds": {**release.seconds, entry.step: entry.seconds or 0.0},
         }
+    elif release.verdict == "succeeded":
+        pass  # What serves goes on serving, also when telling somebody of it fails.
     elif entry.event == "step failed":
         changes = {"failed_step": entry.step, "error": entry.error}
     elif entry.event == "release failed":
@@ -113,32 +121,49 @@ def current(known: Sequence[Release]) -> Release | None:
 
 
 def last_good(known: Sequence[Release]) -> Release | None:
-    """The newest release that succeeded: what serves unless a later one is under way or was left half-way."""
+    """The newest release that succeeded."""
     return next((release for release in reversed(known) if release.verdict == "succeeded"), None)
 
 
+def serving(known: Sequence[Release]) -> dict[str, Release]:
+    """Instance or process → the release that was put there last and passed its gate."""
+    return {
+        step.removeprefix(ROLL): release
+        for release in known
+        for step in release.done
+        if step.startswith(ROLL)
+    }
+
+
 def rollback_target(known: Sequence[Release]) -> Release | None:
-    """What a rollback would pin: after a failure the last good release, else the good one before it."""
-    good = last_good(known)
-    newest = current(known)
-    if good is None or newest is None:
-        return None
-    if newest.image != good.image:
-        return good
-    return next(
-        (
-            release
-            for release in reversed(known)
-            if release.verdict == "succeeded" and release.image != good.image
-        ),
-        None,
-    )
+    """What a rollback would pin: after a failure the last good release, else the good one before it.
+
+    Never a version that was gone back from: whoever goes back twice wants the one still before.
+    """
+    way = _way_back(known)
+    if way and way[-1].image == known[-1].image:
+        way.pop()
+    return way[-1] if way else None
+
+
+def _way_back(known: Sequence[Release]) -> list[Release]:
+    """Good releases of different images, each released over the one before it; the last one serves."""
+    way: list[Release] = []
+    for release in known:
+        if release.verdict == "succeeded":
+            images = [earlier.image for earlier in way]
+            if release.image in images:
+                del way[images.index(release.image) :]
+            way.append(release)
+    return way
 
 
 def reachable_images(known: Sequence[Release]) -> frozenset[str]:
-    """Images that a rollback may still need: of the last ten good releases, and of the newest one."""
-    good = [release for release in known if release.verdict == "succeeded"][-REMEMBERED:]
-    return frozenset(release.image for release in (*good, *known[-1:]))
+    """Images that a rollback may still need: the last ten good ones, its target's, and the newest one."""
+    good = dict.fromkeys(release.image for release in reversed(known) if release.verdict == "succeeded")
+    target = rollback_target(known)
+    needed = [release.image for release in (*known[-1:], target) if release is not None]
+    return frozenset([*list(good)[:REMEMBERED], *needed])
 
 
 def review_due(release: Release) -> str | None:
