@@ -1,0 +1,191 @@
+"""What follows from the lines of the record: what serves, what was before, what a rollback would pin."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime
+
+import pytest
+
+from components.release import record
+from components.release.record import Entry, Release
+from tests.unit.release.stand_in import image
+
+NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
+
+
+class Book:
+    """Writes a record as the steps do."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self._seconds = itertools.count()
+
+    def write(self, event: record.Event, release: str, **more) -> None:
+        version = release.partition("-")[2]
+        self.entries.append(
+            Entry(
+                time=f"2026-11-24T12:00:{next(self._seconds):02}+00:00",
+                event=event,
+                release=release,
+                image=image(version),
+                **more,
+            )
+        )
+
+    def open(self, release: str) -> None:
+        version = release.partition("-")[2]
+        data = {"version": version, "trigger": "t", "lock": "l", "responsible": "Ada"}
+        data |= {"previous_image": None, "previous_version": None}
+        self.write("release opened", release, data=data)
+
+    def run(self, story: str) -> list[Release]:
+        """`story` has words such as `1-v1:ok`, `2-v2:fail`, `2-v2:again`, `3-v1:open`."""
+        for word in story.split():
+            release, _, end = word.partition(":")
+            if end != "again":
+                self.open(release)
+            self.write("step started", release, step="migrate")
+            if end == "fail":
+                self.write("step failed", release, step="migrate", seconds=1.0, error="no.")
+                self.write("release failed", release)
+            elif end in ("ok", "again"):
+                self.write("step done", release, step="migrate", seconds=2.0, data={"applied": []})
+                self.write("release succeeded", release)
+        return record.releases(self.entries)
+
+
+def test_a_line_is_read_as_it_was_written() -> None:
+    entry = Entry(time="t", event="step done", release="r", image="i", step="s", seconds=0.5, data={"ñ": [1]})
+    assert record.parse([entry.to_line()]) == [entry]
+    assert "\n" not in entry.to_line()
+
+
+@pytest.mark.parametrize("broken", ['{"time": "2026', "", "[]", "7", "null", '{"time": "t"}', "\x00\x00"])
+def test_half_a_line_is_passed_over(broken: str) -> None:
+    entry = Entry(time="t", event="release failed", release="r", image="i")
+    assert record.parse([entry.to_line(), broken, entry.to_line()]) == [entry, entry]
+
+
+def test_entries_of_a_release_whose_opening_was_lost_are_passed_over() -> None:
+    book = Book()
+    book.write("step started", "1-v1", step="migrate")
+    assert record.releases(book.entries) == []
+
+
+def test_a_release_that_fails_is_resumed_and_succeeds() -> None:
+    book = Book()
+    book.open("1-v1")
+    assert record.releases(book.entries)[0].verdict == "open"
+
+    book.write("step started", "1-v1", step="preflight")
+    book.write("step done", "1-v1", step="preflight", seconds=0.5, data={"pending": ["a.1"]})
+    book.write("step started", "1-v1", step="migrate")
+    book.write("step failed", "1-v1", step="migrate", seconds=1.5, error="no disk.")
+    book.write("release failed", "1-v1")
+    (failed,) = record.releases(book.entries)
+    assert (failed.verdict, failed.failed_step, failed.error) == ("failed", "migrate", "no disk.")
+    assert failed.closed_at == book.entries[-1].time
+    assert failed.begun == ("preflight", "migrate")
+
+    book.write("step started", "1-v1", step="migrate")
+    (resumed,) = record.releases(book.entries)
+    assert (resumed.verdict, resumed.failed_step, resumed.error) == ("open", None, None)
+    assert resumed.closed_at is None
+
+    book.write("step done", "1-v1", step="migrate", seconds=2.5)
+    book.write("release succeeded", "1-v1")
+    (done,) = record.releases(book.entries)
+    assert (done.verdict, done.failed_step, done.error) == ("succeeded", None, None)
+    assert done.begun == ("preflight", "migrate")
+    assert done.done == {"preflight": {"pending": ["a.1"]}, "migrate": {}}
+    assert done.seconds == {"preflight": 0.5, "migrate": 2.5}
+
+
+def test_what_happens_after_a_success_does_not_undo_it() -> None:
+    """A notification that is interrupted after the release has succeeded: the version serves all the same."""
+    book = Book()
+    (before,) = book.run("1-v1:ok")
+    book.write("step started", "1-v1", step="notify")
+    book.write("step failed", "1-v1", step="notify", error="interrupted.")
+    book.write("release failed", "1-v1")
+    (after,) = record.releases(book.entries)
+    assert (after.verdict, after.closed_at, after.error) == ("succeeded", before.closed_at, None)
+    assert after.begun == ("migrate", "notify")
+
+
+@pytest.mark.parametrize(
+    ("story", "last_good", "target"),
+    [
+        pytest.param("", None, None, id="nothing was ever released"),
+        pytest.param("1-v1:open", None, None, id="the first one is under way"),
+        pytest.param("1-v1:fail", None, None, id="the first one failed"),
+        pytest.param("1-v1:ok", "1-v1", None, id="only one"),
+        pytest.param("1-v1:ok 2-v2:ok", "2-v2", "1-v1", id="after a success"),
+        pytest.param("1-v1:ok 2-v2:fail", "1-v1", "1-v1", id="after a failure"),
+        pytest.param("1-v1:ok 2-v2:open", "1-v1", "1-v1", id="left half-way"),
+        pytest.param("1-v1:fail 1-v1:again 2-v2:ok", "2-v2", "1-v1", id="failed, then resumed"),
+        pytest.param("1-v1:ok 2-v2:ok 3-v2:ok", "3-v2", "1-v1", id="the same image twice"),
+        pytest.param("1-v1:ok 2-v1:ok", "2-v1", None, id="only ever one image"),
+        pytest.param("1-v1:ok 2-v2:ok 3-v2:fail", "2-v2", "1-v1", id="the same image again, failed"),
+        pytest.param("1-v1:ok 2-v2:ok 3-v3:fail 4-v2:ok", "4-v2", "1-v1", id="went back after a failure"),
+        pytest.param("1-v1:ok 2-v2:ok 3-v3:ok 4-v2:ok", "4-v2", "1-v1", id="went back once already"),
+        pytest.param(
+            "1-v1:ok 2-v2:ok 3-v3:ok 4-v2:ok 5-v1:ok", "5-v1", None, id="went back to the very first"
+        ),
+        pytest.param("1-v1:ok 2-v2:ok 3-v1:ok", "3-v1", None, id="nothing is older than what serves"),
+        pytest.param("1-v1:ok 2-v2:ok 3-v1:ok 4-v3:ok", "4-v3", "3-v1", id="forward again after going back"),
+        pytest.param(
+            "1-v1:ok 2-v2:ok 3-v3:ok 4-v2:ok 5-v4:ok 6-v2:ok", "6-v2", "1-v1", id="went back twice to one"
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_rollback_would_pin(story: str, last_good: str | None, target: str | None) -> None:
+    known = Book().run(story)
+    good, found = record.last_good(known), record.rollback_target(known)
+    assert (good.id if good else None) == last_good
+    assert (found.image if found else None) == (image(target.partition("-")[2]) if target else None)
+    assert (found.id if found else None) == target
+
+
+def test_what_can_be_gone_back_to_is_never_pruned() -> None:
+    story = " ".join(f"{number}-v{number}:ok" for number in range(1, 14)) + " 14-v14:fail"
+    known = Book().run(story)
+    assert record.reachable_images(known) == {image(f"v{number}") for number in (*range(4, 14), 14)}
+    found = record.rollback_target(known)
+    assert found is not None
+    assert found.image in record.reachable_images(known)
+
+
+@pytest.mark.parametrize("times", [1, 12])
+def test_one_image_released_often_does_not_drive_out_the_way_back(times: int) -> None:
+    story = "1-v1:ok " + " ".join(f"{number}-v2:ok" for number in range(2, 2 + times))
+    known = Book().run(story)
+    found = record.rollback_target(known)
+    assert found is not None
+    assert found.image == image("v1")
+    assert image("v1") in record.reachable_images(known)
+
+
+def test_ids_are_unique_and_usable_as_file_names() -> None:
+    taken: list[str] = []
+    for _ in range(5):
+        taken.append(record.new_id(NOON, "v2", taken))
+    assert len(set(taken)) == 5
+    assert taken[0] == "20261124T120000Z-v2"
+    assert "/" not in record.new_id(NOON, "feature/ü x+1", [])
+    assert ".." not in record.new_id(NOON, "../../etc", []).partition("-")[0]
+
+
+def test_review_and_watch_are_due_after_the_success() -> None:
+    (good,) = Book().run("1-v1:ok")
+    assert good.closed_at == "2026-11-24T12:00:03+00:00"
+    assert record.review_due(good) == "2026-11-25T12:00:03+00:00"
+    assert record.watch_until(good) == "2026-11-24T13:00:03+00:00"
+
+
+@pytest.mark.parametrize("story", ["1-v1:open", "1-v1:fail"])
+def test_nothing_is_due_of_a_release_that_has_not_succeeded(story: str) -> None:
+    (release,) = Book().run(story)
+    assert record.review_due(release) is None
+    assert record.watch_until(release) is None
