@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import pwd
@@ -148,7 +149,8 @@ class Postgres:
         home = self._layout.database
         self._make_private(home)
         if self._root and not self._reaches(["/bin/sh", "-c", 'cd "$1"', "sh", str(home)]):
-            home.rmdir()
+            with contextlib.suppress(OSError):
+                home.rmdir()
             _make_open(self._layout.outside)
             home = self._layout.outside / "database"
             self._make_private(home)
@@ -257,7 +259,7 @@ class Postgres:
         try:
             with self.connect(port, secrets):
                 return True
-        except psycopg.OperationalError:
+        except (psycopg.OperationalError, TargetError):  # the latter: its password is gone
             return False
 
     def connect(self, port: int, secrets: Vault, *, database: str = "postgres") -> psycopg.Connection:

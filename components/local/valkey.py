@@ -99,6 +99,8 @@ def ensure(layout: Layout, supervisor: Supervisor, secrets: Vault, *, port: int,
 
 def answers(port: int, secrets: Vault) -> bool:
     """Whether the cache takes the project's password."""
+    if secrets.missing([vault.CACHE_APP]):
+        return False
     client = redis.Redis(
         host=HOST,
         port=port,

@@ -31,7 +31,7 @@ from redis import exceptions as redis_errors
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from components.local import control, vault
+from components.local import control, ports, postgres, vault
 from components.local.app import SlotProvider
 from components.local.cache import CacheProvider
 from components.local.database import DatabaseProvider
@@ -724,6 +724,60 @@ def test_destroy_leaves_no_process_and_all_data(stack: Stack) -> None:
         row = connection.execute("SELECT count(*) FROM standin_note").fetchone()
         assert row is not None
         assert row[0] > 0
+
+
+@pytest.fixture
+def lone_database(tmp_path: Path) -> Iterator[Stack]:
+    """A stack of which only the database is made."""
+    stack = Stack(state=tmp_path / "state", store=tmp_path)
+    Layout(stack.state).make()
+    vault.Vault(Layout(stack.state).secrets).generate(vault.OWN)
+    stack.ports["database"] = ports.allocate(Layout(stack.state), "database", None)
+    try:
+        control.ensure(Layout(stack.state))
+        yield stack
+    finally:
+        control.purge(stack.state)
+
+
+def ensure_database(stack: Stack) -> None:
+    inputs = {"database": "app", "user": "app", "max_connections": 20, "binaries": ""}
+    DatabaseProvider().create({**inputs, "state": str(stack.state), "port": stack.ports["database"]})
+
+
+def test_a_cluster_whose_making_was_killed_is_made_again(lone_database: Stack) -> None:
+    layout = Layout(lone_database.state)
+    for home in (layout.database, layout.outside / "database"):
+        (home / "data.partial" / "base").mkdir(parents=True)
+        (home / "data.partial" / "PG_VERSION").write_text("18\n")
+        if os.geteuid() != 0:
+            break
+    ensure_database(lone_database)
+    assert lone_database.operations().applied_migrations() == frozenset()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
+def test_binaries_that_the_servers_user_cannot_reach_are_copied(
+    lone_database: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a clone under a 0700 folder, such as /root or what mktemp -d makes."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    package = postgres.bundled().parent.parent
+    for folder in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(folder, closed / folder.name, symlinks=True)
+    monkeypatch.setattr(postgres, "bundled", lambda: closed / package.name / "pginstall" / "bin")
+    ensure_database(lone_database)
+    outside = Layout(lone_database.state).outside
+    (server,) = [
+        process
+        for process in psutil.process_iter()
+        if _environment(process).get("RELEVO_PROGRAM") == f"{lone_database.state}/database"
+    ]
+    assert server.exe().startswith(f"{outside}/binaries/")
+    assert server.username() == "nobody"
+    control.purge(lone_database.state)
+    assert not outside.exists()
 
 
 def _alive(process: psutil.Process) -> bool:

@@ -28,8 +28,8 @@ class Recorder(pulumi.runtime.Mocks):
             self.resources[args.name] = (args.typ.rpartition("/")[2], inputs)
         return args.name, {**inputs, "port": inputs.get("port", 20000)}
 
-    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[Any, Any]:
-        return {}
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], None]:
+        return {}, None
 
 
 @pytest.fixture
