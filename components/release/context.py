@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,16 +13,22 @@ from typing import Any, Self
 
 from components.release import record
 from components.release.manifest import Manifest
+from components.release.masking import Masking
 from components.release.record import Entry, Event, Release
 from components.release.spec import Spec
 from components.target import Operations, TargetError, load_operations
 
 TARGET = "RELEVO_TARGET"
 SPEC = "RELEVO_RELEASE"
+SOURCE = "take both from a step's environment in pulumi stack export"
 
 
 class StepFailed(Exception):
-    """The step ends the release; the message is its one line."""
+    """The step ends the release; the message is its one line, `data` goes into the record beside it."""
+
+    def __init__(self, message: str, data: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.data = data or {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,37 +40,49 @@ class Context:
 
     @classmethod
     def load(cls, target: str, spec: str) -> Self:
-        """From the two JSON texts."""
-        described = json.loads(target)
-        return cls(
-            stack=described["stack"],
-            trigger=trigger(target, spec),
-            spec=Spec.from_json(spec),
-            operations=load_operations(described["operations"], described["facts"]),
-        )
+        """From the two JSON texts. Raises `StepFailed` for others."""
+        try:
+            described = json.loads(target)
+            return cls(
+                stack=described["stack"],
+                trigger=trigger(target, spec),
+                spec=Spec.from_json(spec),
+                operations=load_operations(described["operations"], described["facts"]),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise StepFailed(
+                f"{TARGET} or {SPEC} does not describe a release "
+                f"({' '.join(str(error).split())[:200]}); {SOURCE}."
+            ) from None
 
     @classmethod
     def from_environment(cls) -> Self:
         missing = [name for name in (TARGET, SPEC) if name not in os.environ]
         if missing:
-            raise StepFailed(
-                f"{' and '.join(missing)} missing, but a step is described by them; "
-                f"take them from pulumi stack output --json."
-            )
+            raise StepFailed(f"{' and '.join(missing)} missing, but a step is described by them; {SOURCE}.")
         return cls.load(os.environ[TARGET], os.environ[SPEC])
 
     def releases(self) -> list[Release]:
         return record.releases(record.parse(self.operations.read_record()))
 
     def current(self) -> Release:
-        """The release under way. Raises `StepFailed` when it is not that of this spec."""
+        """The release under way. Raises `StepFailed` when this step does not belong to it."""
         newest = record.current(self.releases())
-        if newest is None or newest.image != self.spec.image:
-            found = f"the release of {newest.image}" if newest else "no release"
+        if newest is None or newest.trigger != self.trigger:
+            found = f"{newest.id} ({newest.image})" if newest else "no release"
             raise StepFailed(
-                f"the record has {found} open, but this step belongs to {self.spec.image}; run pulumi up."
+                f"the record has {found} under way, but this step is of another one, of {self.spec.image}; "
+                f"run pulumi up."
             )
         return newest
+
+    def masking(self) -> Masking:
+        """Of the stack's secrets, as far as they resolve."""
+        values = []
+        for name in self.spec.secrets:
+            with contextlib.suppress(TargetError):
+                values.append(self.operations.secret(name))
+        return Masking(values)
 
     def write(
         self,

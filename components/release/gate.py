@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import httpx
 
@@ -16,12 +17,11 @@ PAUSE = 0.1
 STEADY_SECONDS = 3.0  # how long a process without an address must stay up to count as started
 
 
-def pass_gate(context: Context, name: str, deployment: Deployment, *, verify: bool) -> None:
-    """Return when `name` runs the deployment and can serve. Raises `StepFailed` with what is wrong.
+def pass_gate(context: Context, name: str, deployment: Deployment) -> None:
+    """Return when `name` runs the deployment and is ready. Raises `StepFailed` with what is wrong.
 
     A 200 alone proves nothing: while a new process waits for its port, the old one still answers. So the
-    process itself must be the deployment's. `verify`: migrations are all applied, and the smoke scenario
-    passes, before a user's request reaches it.
+    process itself must be the deployment's.
     """
     deadline = time.monotonic() + context.spec.limits.ready_seconds
     while True:
@@ -36,15 +36,22 @@ def pass_gate(context: Context, name: str, deployment: Deployment, *, verify: bo
                 f"{name} is not ready after {context.spec.limits.ready_seconds:g} s ({fault}); see its log."
             )
         time.sleep(PAUSE)
+    if context.operations.instance(name).address is None:
+        stay_up(context, name)
     print(f"{name}: runs {deployment.version} and is ready", flush=True)
-    if not verify:
-        return
+
+
+def verify(context: Context, name: str, deployment: Deployment) -> Mapping[str, Any]:
+    """What must hold before a user's request reaches it: all migrations applied, and the smoke scenario.
+
+    Returns what the record is to have of it. Raises `StepFailed`.
+    """
     checked = context.operations.manage(deployment.image, ["migrate", "--check"], release=deployment.release)
     if checked.status != 0:
         raise StepFailed(
             f"{name}: migrations of {deployment.version} are not all applied; run pulumi up again."
         )
-    verify_before_traffic(context, name, deployment)
+    return smoke_before_traffic(context, name, deployment)
 
 
 def readiness_fault(context: Context, name: str, deployment: Deployment) -> str | None:
@@ -82,22 +89,27 @@ def expected_headers(probe: Probe, name: str, deployment: Deployment) -> Mapping
     return {header: value for header, value in headers.items() if header is not None}
 
 
-def verify_before_traffic(context: Context, name: str, deployment: Deployment) -> None:
+def smoke_before_traffic(context: Context, name: str, deployment: Deployment) -> Mapping[str, Any]:
     """The smoke scenario against the instance itself, so that a release that fails it never serves a user."""
     address = context.operations.instance(name).address
     if address is None or context.spec.scenario is None:
-        return
+        return {}
+    # Asked as the balancer asks it, which hands on the public host.
+    host = httpx.URL(context.operations.public_url).netloc.decode()
     try:
         results = scenario.Runner(
             scenario.parse(context.spec.scenario, "relevo:smoke"),
             base_url=address,
             version=deployment.version,
             secret=context.operations.secret,
-            headers=context.spec.probe.headers,
+            headers={"Host": host, **context.spec.probe.headers},
         ).run()
     except scenario.ScenarioFailed as fault:
-        raise StepFailed(f"{name} fails the smoke scenario before any traffic: {fault}") from None
+        raise StepFailed(
+            f"{name} fails the smoke scenario before any traffic: {fault}", scenario.recorded(fault.results)
+        ) from None
     print(f"{name}: {len(results)} smoke requests passed before any traffic", flush=True)
+    return scenario.recorded(results)
 
 
 def stay_up(context: Context, name: str) -> None:

@@ -24,31 +24,50 @@ def tell(context: Context, release: Release) -> dict[str, str]:
             _send(context, receiver, release, title, body)
             outcome[name] = "told"
         except Exception as fault:  # noqa: BLE001 - whatever a receiver does, the release is not its business
+            # its text may have the receiver's URL, which may be a secret
             outcome[name] = f"not told: {type(fault).__name__}"
             print(f"notify: receiver {name} was not reached ({type(fault).__name__})", flush=True)
     return outcome
 
 
 def text(context: Context, release: Release) -> tuple[str, str]:
-    """Title and one paragraph."""
-    came_from = release.previous_version or "nothing"
-    what = f"{release.version} (from {came_from}) on stack {context.stack}, by {release.responsible}"
-    if release.verdict == "failed":
-        good = record.last_good(context.releases())
-        serves = f"{good.version} still serves" if good else "nothing serves yet"
-        return (
-            f"Release of {release.version} failed",
-            f"Release {release.id} of {what} failed in step {release.failed_step}: {release.error} "
-            f"Instances that were not replaced keep their version; {serves}. "
-            f"Correct it and run pulumi up, or pin the version before and run pulumi up.",
-        )
-    total = sum(release.seconds.values())
-    return (
-        f"Release of {release.version} succeeded",
-        f"Release {release.id} of {what} succeeded in {total:.0f} s; {release.version} serves at "
-        f"{context.operations.public_url}. Watch it until {record.watch_until(release)}; "
-        f"its review is due at {record.review_due(release)}.",
+    """Title and one paragraph: what, from which version, who, how it went, what serves, what to do next."""
+    what = (
+        f"Release {release.id} of {release.version} (from {release.previous_version or 'nothing'}) "
+        f"on stack {context.stack}, by {release.responsible},"
     )
+    if release.verdict == "succeeded":
+        seconds = sum(release.seconds.values())
+        return (
+            f"Release of {release.version} succeeded",
+            f"{what} succeeded in {seconds:.0f} s; {release.version} serves at "
+            f"{context.operations.public_url}. Next: watch its log until "
+            f"{record.watch_until(release)}, and review it at {record.review_due(release)}.",
+        )
+    known = context.releases()
+    back = record.rollback_target(known)
+    way_back = f", or go back to {back.version} with relevo rollback" if back else ""
+    return (
+        f"Release of {release.version} failed",
+        f"{what} failed in step {release.failed_step}: {_sentence(release.error or 'interrupted')} "
+        f"{what_serves(context, known)} Next: correct the fault and run pulumi up{way_back}.",
+    )
+
+
+def what_serves(context: Context, known: list[Release]) -> str:
+    """A sentence such as "instance-1 serves v2, instance-2 serves v1."."""
+    placed = record.serving(known)
+    names = [name for name in context.spec.instances if name in placed]
+    versions = {placed[name].version for name in names}
+    if not names:
+        return "Nothing serves yet."
+    if len(versions) == 1:
+        return f"{versions.pop()} serves on {', '.join(names)}."
+    return f"{', '.join(f'{name} serves {placed[name].version}' for name in names)}."
+
+
+def _sentence(error: str) -> str:
+    return error if error.endswith(".") else f"{error}."
 
 
 def _kind(receiver: Receiver) -> str:

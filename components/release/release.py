@@ -1,22 +1,21 @@
-"""The release: read `Release` and you know the deployment plan."""
+"""The release: read `Release` and `order`, and you know the deployment plan."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
-from pulumi_command.local import Command
 
 from components.release.context import trigger
+from components.release.record import ROLL
 from components.release.smoke import Smoke
 from components.release.spec import Spec
 from components.release.step import step
 from components.target import Target
 
-OPEN = "open-record"
-SMOKE = "smoke"
+SMOKE = ("smoke", "")  # the one step that is no task, but a resource with outputs of its own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,59 +42,62 @@ class Release(pulumi.ComponentResource):
         spec = args.spec.to_json()
         described = target.apply(lambda known: trigger(known, spec))
 
-        opened: Command | None = None
-        previous: pulumi.Resource | None = None
-        for step_name, words in order(args.spec):
-            if step_name == SMOKE:
-                assert opened is not None
-                previous = self.smoke = Smoke(
-                    step_name,
-                    release=opened.stdout,
-                    target=target,
-                    spec=spec,
-                    opts=pulumi.ResourceOptions(parent=self, depends_on=[previous] if previous else None),
-                )
+        (first, task), *others = order(args.spec)
+        opened = step(
+            first, task, parent=self, after=args.target.ready, target=target, spec=spec, triggers=[described]
+        )
+        self.id = opened.stdout
+        previous: pulumi.Resource = opened
+        for step_name, task in others:
+            if (step_name, task) == SMOKE:
+                previous = self._verified(step_name, previous, target, spec)
                 continue
             previous = step(
                 step_name,
-                words,
+                task,
                 parent=self,
-                after=previous,
+                after=[previous],
                 target=target,
                 spec=spec,
-                triggers=[described, opened.stdout] if opened else [described],
+                triggers=[described, self.id],
             )
-            opened = opened or previous
-        assert opened is not None
-        self.id = opened.stdout
-        self.requests = self.smoke.requests
         self.register_outputs({"id": self.id, "requests": self.requests})
 
+    def _verified(
+        self, name: str, previous: pulumi.Resource, target: pulumi.Input[str], spec: pulumi.Input[str]
+    ) -> pulumi.Resource:
+        smoke = Smoke(
+            name,
+            release=self.id,
+            target=target,
+            spec=spec,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[previous]),
+        )
+        self.requests = smoke.requests
+        return smoke
 
-def order(spec: Spec) -> Iterator[tuple[str, Sequence[str]]]:
-    """The deployment plan: the steps' names, in order, with the task that each runs."""
+
+def order(spec: Spec) -> tuple[tuple[str, str], ...]:
+    """The deployment plan: each step's name, and the task that it runs."""
     commands = spec.commands
-    yield OPEN, ["open_record"]
-    yield "preflight", ["preflight"]
-    yield "backup", ["backup"]
-    yield "check", ["manage", "check"]
-    yield "rewind", ["rewind"]
-    yield from further("before-migrate", commands.before_migrate)
-    yield "migrate", ["manage", "migrate"]
-    yield from further("after-migrate", commands.after_migrate)
-    yield from further("before-collectstatic", commands.before_collectstatic)
-    if spec.collectstatic:
-        yield "collectstatic", ["manage", "collectstatic"]
-    yield from further("after-collectstatic", commands.after_collectstatic)
-    for process in spec.processes:
-        yield f"roll-{process}", ["roll", process]
-    for instance in spec.instances:
-        yield f"roll-{instance}", ["roll", instance]
-    yield SMOKE, []
-    yield "close-record", ["close_record"]
-    yield "notify", ["notify"]
+    return (
+        ("open-record", "open_record"),
+        ("preflight", "preflight"),
+        ("backup", "backup"),
+        ("check", "manage check"),
+        ("rewind", "rewind"),
+        *further("before-migrate", commands.before_migrate),
+        ("migrate", "manage migrate"),
+        *further("after-migrate", commands.after_migrate),
+        *further("before-collectstatic", commands.before_collectstatic),
+        *((("collectstatic", "manage collectstatic"),) if spec.collectstatic else ()),
+        *further("after-collectstatic", commands.after_collectstatic),
+        *((f"{ROLL}{name}", f"roll {name}") for name in (*spec.processes, *spec.instances)),
+        SMOKE,
+        ("close-record", "close_record"),
+        ("notify", "notify"),
+    )
 
 
-def further(phase: str, commands: Sequence[Sequence[str]]) -> Iterator[tuple[str, Sequence[str]]]:
-    for number, _ in enumerate(commands, start=1):
-        yield f"{phase}-{number}", ["manage", phase, str(number)]
+def further(phase: str, commands: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((f"{phase}-{number}", f"manage {phase} {number}") for number in range(1, len(commands) + 1))

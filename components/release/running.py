@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import signal
 import sys
 import threading
@@ -15,11 +14,12 @@ from typing import Any, TextIO
 
 from components.release import notices
 from components.release.context import Context, StepFailed
+from components.release.masking import Masking
 from components.release.record import Release
 from components.target import TargetError
 
-MASK = "********"
 Work = Callable[[Context, Release], Mapping[str, Any]]
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(StepFailed):
@@ -28,10 +28,15 @@ class Interrupted(StepFailed):
 
 def main(step: str, work: Work, *, once: bool = False) -> int:
     """The exit status of a step that runs as a process of its own; a fault is one line on stderr."""
+    return run(lambda context: perform(context, step, work, once=once))
+
+
+def run(act: Callable[[Context], object]) -> int:
+    """The same for whatever `act` does with the context that the environment describes."""
     try:
         context = Context.from_environment()
-        with masked(context), interruptible():
-            perform(context, step, work, once=once)
+        with masked(context.masking()), interruptible():
+            act(context)
     except (StepFailed, TargetError) as fault:
         print(fault, file=sys.stderr)
         return 1
@@ -47,72 +52,65 @@ def perform(context: Context, step: str, work: Work, *, once: bool = False) -> M
     with context.operations.exclusive():
         release = context.current()
         if once and step in release.done:
-            print(f"{step} was already done in release {release.id}", flush=True)
+            print(f"{step}: already done in release {release.id}", flush=True)
             return release.done[step]
-        context.write("step started", release.id, step=step)
-        began = time.monotonic()
-        try:
-            data = work(context, release)
-        except BaseException as fault:
-            error = describe(fault)
-            hidden = Masking(context)
-            context.write(
-                "step failed",
-                release.id,
-                step=step,
-                seconds=time.monotonic() - began,
-                error=hidden(error),
-                data=getattr(fault, "data", {}),
-            )
-            context.write("release failed", release.id)
-            notices.tell(context, context.current())
-            raise StepFailed(hidden(error)) from fault
-        context.write("step done", release.id, step=step, seconds=time.monotonic() - began, data=data)
-        return data
+        return recorded(context, release, step, work)
+
+
+def recorded(context: Context, release: Release, step: str, work: Work) -> Mapping[str, Any]:
+    """Run the step and write how it went. For who has the target to himself (`Operations.exclusive`)."""
+    context.write("step started", release.id, step=step)
+    began = time.monotonic()
+    try:
+        data = work(context, release)
+    except BaseException as fault:
+        raise _failure(context, release, step, fault, time.monotonic() - began) from fault
+    data = context.masking().data(dict(data))
+    context.write("step done", release.id, step=step, seconds=time.monotonic() - began, data=data)
+    return data
+
+
+def _failure(
+    context: Context, release: Release, step: str, fault: BaseException, seconds: float
+) -> StepFailed:
+    """Have the release failed in the record, tell who is to know, and return the step's one line."""
+    hidden = context.masking()
+    error = hidden(describe(fault))
+    data = hidden.data(dict(getattr(fault, "data", {})))
+    try:
+        context.write("step failed", release.id, step=step, seconds=seconds, error=error, data=data)
+        context.write("release failed", release.id)
+        told = notices.tell(context, context.current())
+        context.write("notified", release.id, data={"receivers": told})
+    except TargetError as second:
+        return StepFailed(f"{error} And this could not be recorded: {hidden(describe(second))}")
+    return StepFailed(error, data)
 
 
 def describe(fault: BaseException) -> str:
     """One line for the record and the display."""
-    if isinstance(fault, (StepFailed, TargetError)):
-        return " ".join(str(fault).split())
-    if isinstance(fault, KeyboardInterrupt):
-        return "interrupted; run pulumi up to go on."
-    return f"{type(fault).__name__}: {' '.join(str(fault).split())}"
+    text = " ".join(str(fault).split())
+    return text if isinstance(fault, (StepFailed, TargetError)) else f"{type(fault).__name__}: {text}"
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGTERM and SIGINT raise `Interrupted`, so that what was begun is recorded as failed."""
+    """The first SIGTERM or SIGINT raises `Interrupted`, so that what was begun is put right and recorded."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def interrupt(number: int, _: FrameType | None) -> None:
+        for other in SIGNALS:
+            signal.signal(other, signal.SIG_IGN)
         raise Interrupted(f"interrupted by {signal.Signals(number).name}; run pulumi up to go on.")
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, interrupt) for number in SIGNALS}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class Masking:
-    """Replaces the values of the stack's secrets in text."""
-
-    def __init__(self, context: Context) -> None:
-        self._values: list[str] = []
-        for name in context.spec.secrets:
-            with contextlib.suppress(TargetError):
-                value = context.operations.secret(name)
-                if value:
-                    self._values += [value, json.dumps(value)[1:-1]]
-
-    def __call__(self, text: str) -> str:
-        for value in self._values:
-            text = text.replace(value, MASK)
-        return text
 
 
 class MaskedStream(io.TextIOBase):
@@ -134,13 +132,13 @@ class MaskedStream(io.TextIOBase):
 
     def finish(self) -> None:
         self._stream.write(self._masking(self._rest))
+        self._rest = ""
         self._stream.flush()
 
 
 @contextlib.contextmanager
-def masked(context: Context) -> Iterator[None]:
+def masked(masking: Masking) -> Iterator[None]:
     """No secret reaches stdout or stderr, whatever a project prints."""
-    masking = Masking(context)
     streams = MaskedStream(sys.stdout, masking), MaskedStream(sys.stderr, masking)
     with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
         try:

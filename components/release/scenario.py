@@ -10,7 +10,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Self
 
@@ -59,8 +59,10 @@ class Result:
     milliseconds: int
     fault: str | None
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+
+def recorded(results: Sequence[Result]) -> dict[str, Any]:
+    """The results as the data of a step in the record."""
+    return {"requests": [asdict(result) for result in results]}
 
 
 # -- the language --------------------------------------------------------------------------------------
@@ -370,7 +372,7 @@ class Runner:
         return any(name not in self._values for name in step.placeholders())
 
     def _fill(self, value: Any) -> Any:
-        """`value` with its placeholders replaced. Text that is only a placeholder keeps the value's JSON type."""
+        """`value` with its placeholders replaced. A whole placeholder keeps the value's JSON type."""
         if isinstance(value, str):
             whole = PLACEHOLDER.fullmatch(value)
             return self._values[whole[1]] if whole else self._text(value)

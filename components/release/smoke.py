@@ -13,22 +13,16 @@ from components.release import scenario
 from components.release.context import Context, StepFailed
 from components.release.record import Release
 from components.release.running import perform
+from components.target import TargetError
 
 STEP = "smoke"
-
-
-class SmokeFailed(StepFailed):
-    """`data` goes into the record beside the error."""
-
-    def __init__(self, message: str, results: tuple[scenario.Result, ...]) -> None:
-        super().__init__(message)
-        self.data = {"requests": [result.to_dict() for result in results]}
+INPUTS = ("release", "target", "spec")
 
 
 def smoke(context: Context, release: Release) -> Mapping[str, Any]:
-    """Every request of the scenario as it went. Raises `SmokeFailed` with the first that went wrong."""
+    """Every request of the scenario as it went. Raises `StepFailed` with the first that went wrong."""
     if context.spec.scenario is None:
-        return {"requests": []}
+        return scenario.recorded(())
     try:
         results = scenario.Runner(
             scenario.parse(context.spec.scenario, "relevo:smoke"),
@@ -37,8 +31,8 @@ def smoke(context: Context, release: Release) -> Mapping[str, Any]:
             secret=context.operations.secret,
         ).run()
     except scenario.ScenarioFailed as fault:
-        raise SmokeFailed(f"smoke: {fault}.", fault.results) from None
-    return {"requests": [result.to_dict() for result in results]}
+        raise StepFailed(f"smoke: {fault}", scenario.recorded(fault.results)) from None
+    return scenario.recorded(results)
 
 
 class SmokeProvider(ResourceProvider):
@@ -53,27 +47,28 @@ class SmokeProvider(ResourceProvider):
         return UpdateResult(self._run(_news))
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        return DiffResult(
-            changes=any(_olds.get(name) != _news[name] for name in ("release", "target", "spec"))
-        )
+        return DiffResult(changes=any(_olds.get(name) != _news[name] for name in INPUTS))
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """What was verified stays verified."""
 
     def _run(self, props: dict[str, Any]) -> dict[str, Any]:
         try:
             found = perform(Context.load(props["target"], props["spec"]), STEP, smoke)
-        except StepFailed:
-            sys.tracebacklimit = (
-                0  # the SDK hands on the whole traceback; of an expected fault one line is of use
-            )
-            raise
+        except (StepFailed, TargetError) as fault:
+            # The SDK hands on the whole traceback, causes too; of an expected fault one line is of use.
+            sys.tracebacklimit = 0
+            raise StepFailed(str(fault)) from None
         requests = [
             f"{request['status']} in {request['milliseconds']} ms: {request['name']}"
             for request in found["requests"]
         ]
-        inputs = {name: props[name] for name in ("release", "target", "spec")}
-        return {**inputs, "requests": requests}
+        return {**{name: props[name] for name in INPUTS}, "requests": requests}
 
 
 class Smoke(Resource, module="relevo", name="Smoke"):
+    """`requests` has a line for each: status, time, name."""
+
     requests: pulumi.Output[list[str]]
 
     def __init__(

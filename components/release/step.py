@@ -12,23 +12,23 @@ from components.release.context import SPEC, TARGET
 
 def step(
     name: str,
-    words: Sequence[str],
+    task: str,
     *,
     parent: pulumi.Resource,
-    after: pulumi.Resource | None,
+    after: Sequence[pulumi.Resource],
     target: pulumi.Input[str],
     spec: pulumi.Input[str],
     triggers: Sequence[pulumi.Input[str]],
 ) -> Command:
-    """`python -m components.release.tasks.<words>`, run again whenever a trigger changes, never deleted.
+    """`python -m components.release.tasks.<task>`, run again whenever a trigger changes, never deleted.
 
     `python` and the working folder are those of the program, so that the state holds no path of a checkout.
     """
     return Command(
         name,
-        create=f"python -m components.release.tasks.{' '.join(words)}",
+        create=f"python -m components.release.tasks.{task}",
         environment={TARGET: target, SPEC: spec, "PYTHONUNBUFFERED": "1"},
         triggers=list(triggers),
         logging=Logging.STDOUT_AND_STDERR,
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=[after] if after else None),
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after)),
     )

@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from components.release import record
-from components.release.context import Context, StepFailed
+from components.release.context import Context
+from components.release.record import Release
 from components.release.running import main
 
-STEP = "close-record"
 
-
-def close(context: Context) -> None:
-    release = context.current()
+def close(context: Context, release: Release) -> Mapping[str, Any]:
     if release.verdict != "succeeded":
         context.write("release succeeded", release.id)
         release = context.current()
     for step, seconds in release.seconds.items():
         print(f"{seconds:8.2f} s  {step}", flush=True)
     print(f"{release.version} of {release.image}, lock {release.lock}, by {release.responsible}", flush=True)
-    print(
-        f"watch until {record.watch_until(release)}, review due at {record.review_due(release)}", flush=True
-    )
-
-
-def run() -> int:
-    # The verdict follows the step's own entry, so that the step counts as done in it.
-    status = main(STEP, lambda _context, _release: {}, once=True)
-    if status == 0:
-        try:
-            close(Context.from_environment())
-        except StepFailed as fault:
-            print(fault, file=sys.stderr)
-            return 1
-    return status
+    watch, review = record.watch_until(release), record.review_due(release)
+    print(f"watch until {watch}, review due at {review}", flush=True)
+    return {"watch_until": watch, "review_due": review}
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    sys.exit(main("close-record", close))

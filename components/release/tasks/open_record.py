@@ -6,73 +6,81 @@ import getpass
 import os
 import subprocess
 import sys
-import time
+from collections.abc import Mapping
+from typing import Any
 
 from components.release import record
-from components.release.context import Context, StepFailed, now
-from components.release.running import interruptible, masked
+from components.release.context import Context, now
+from components.release.record import Release
+from components.release.running import recorded, run
 from components.target import TargetError
 
 STEP = "open-record"
 
 
-def responsible(context: Context) -> str:
-    """As configured, else the CI actor, else the git identity, else the user of this machine."""
-    if context.spec.responsible:
-        return context.spec.responsible
-    if actor := os.environ.get("GITHUB_ACTOR"):
-        return actor
-    name = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True, check=False)
-    return name.stdout.strip() or getpass.getuser()
-
-
 def open_record(context: Context) -> str:
     """The id of the release, opened now, or by an `up` that was killed before the engine knew of it."""
     with context.operations.exclusive():
-        began = time.monotonic()
-        manifest = context.operations.artefact(context.spec.image).manifest
         known = context.releases()
         newest = record.current(known)
-        if (
-            newest is not None
-            and newest.trigger == context.trigger
-            and newest.verdict == "open"
-            and set(newest.begun) <= {STEP}
-        ):
-            release = newest.id
-        else:
-            good = record.last_good(known)
-            release = record.new_id(now(), manifest.version, (other.id for other in known))
-            context.write(
-                "release opened",
-                release,
-                data={
-                    "version": manifest.version,
-                    "trigger": context.trigger,
-                    "lock": manifest.lock,
-                    "responsible": responsible(context),
-                    "previous_image": good.image if good else None,
-                    "previous_version": good.version if good else None,
-                },
-            )
-        context.write("step started", release, step=STEP)
+        if newest is None or not is_just_opened(context, newest):
+            data = description(context, known)
+            release = record.new_id(now(), data["version"], (other.id for other in known))
+            context.write("release opened", release, data=data)
         opened = context.current()
-        context.write("step done", release, step=STEP, seconds=time.monotonic() - began)
-        came_from = opened.previous_version or "nothing"
-        print(f"release {release}: {came_from} → {opened.version}, by {opened.responsible}", flush=True)
-        return release
+        recorded(context, opened, STEP, announce)
+        return opened.id
 
 
-def main() -> int:
+def is_just_opened(context: Context, newest: Release) -> bool:
+    return newest.trigger == context.trigger and newest.verdict == "open" and set(newest.begun) <= {STEP}
+
+
+def description(context: Context, known: list[Release]) -> Mapping[str, Any]:
+    """What the record says of a release. An artefact that cannot be read is named by its digest."""
     try:
-        context = Context.from_environment()
-        with masked(context), interruptible():
-            open_record(context)
-    except (StepFailed, TargetError) as fault:
-        print(fault, file=sys.stderr)
-        return 1
-    return 0
+        manifest = context.operations.artefact(context.spec.image).manifest
+        version, lock = manifest.version, manifest.lock
+    except TargetError:
+        version, lock = context.spec.image.rpartition(":")[2][:12], "unknown"
+    good = record.last_good(known)
+    return {
+        "version": version,
+        "trigger": context.trigger,
+        "lock": lock,
+        "responsible": responsible(context),
+        "previous_image": good.image if good else None,
+        "previous_version": good.version if good else None,
+    }
+
+
+def announce(context: Context, release: Release) -> Mapping[str, Any]:
+    """The line by which the engine knows this release from every other one. Raises `TargetError`."""
+    context.operations.artefact(context.spec.image)  # if it cannot be read, the release fails here, on record
+    came_from = release.previous_version or "nothing"
+    print(f"release {release.id}: {came_from} → {release.version}, by {release.responsible}", flush=True)
+    return {}
+
+
+def responsible(context: Context) -> str:
+    """As configured, else the CI actor, else the git identity, else the user of this machine."""
+    return context.spec.responsible or os.environ.get("GITHUB_ACTOR") or git_identity() or user()
+
+
+def git_identity() -> str | None:
+    try:
+        told = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True, check=False)
+    except OSError:  # no git here
+        return None
+    return told.stdout.strip() or None
+
+
+def user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as in containers
+        return f"user {os.getuid()}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(open_record))

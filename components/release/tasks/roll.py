@@ -9,39 +9,33 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from components.release import record
 from components.release.context import Context, StepFailed
-from components.release.gate import pass_gate, readiness_fault, stay_up
-from components.release.record import Release
-from components.release.running import main
-from components.target import Deployment, TargetError
+from components.release.gate import pass_gate, readiness_fault, verify
+from components.release.record import ROLL, Release
+from components.release.running import describe, main
+from components.target import Deployment
 
 
 def roll(context: Context, release: Release, name: str) -> Mapping[str, Any]:
-    operations = context.operations
+    operations, limits = context.operations, context.spec.limits
     wanted = Deployment(image=release.image, version=release.version, release=release.id)
-    now = operations.instance(name)
     if serves(context, name, wanted):
         print(f"{name}: nothing to do, it serves {wanted.version} of this release", flush=True)
         return {"changed": False}
-    # What was put there last, even when it does not run: after a kill in the middle it may be this release's
-    # own.
-    before = now.deployment if now.deployment and now.deployment.image != wanted.image else None
-    if before is None and now.deployment and now.deployment.release != wanted.release:
-        before = now.deployment
-    if before is None:
-        before = last_good_deployment(context)
+    before = deployment_before(context, name, wanted)
     try:
-        operations.drain(name, timeout=context.spec.limits.drain_seconds)
+        operations.drain(name, timeout=limits.drain_seconds)
         operations.replace(name, wanted)
-        pass_gate(context, name, wanted, verify=True)
-        if now.address is None:
-            stay_up(context, name)
-        operations.admit(name, timeout=context.spec.limits.ready_seconds)
+        pass_gate(context, name, wanted)
+        verified = verify(context, name, wanted)
+        operations.admit(name, timeout=limits.ready_seconds)
     except BaseException as fault:
         left = put_back(context, name, before)
-        raise StepFailed(f"{str(fault).rstrip('.')}; {left}.") from fault
+        data = getattr(fault, "data", None)
+        raise StepFailed(f"{describe(fault).rstrip('.')}; {left}.", data) from fault
     print(f"{name}: serves {wanted.version}", flush=True)
-    return {"changed": True, "before": before.version if before else None}
+    return {"changed": True, "before": before.version if before else None, **verified}
 
 
 def serves(context: Context, name: str, wanted: Deployment) -> bool:
@@ -51,13 +45,19 @@ def serves(context: Context, name: str, wanted: Deployment) -> bool:
     return placed and readiness_fault(context, name, wanted) is None
 
 
-def last_good_deployment(context: Context) -> Deployment | None:
-    """What the stack served before this release, for an instance which a killed step left half-replaced."""
-    release = context.current()
-    if release.previous_image is None or release.previous_version is None:
-        return None
-    good = [known for known in context.releases() if known.image == release.previous_image]
-    return Deployment(image=release.previous_image, version=release.previous_version, release=good[-1].id)
+def deployment_before(context: Context, name: str, wanted: Deployment) -> Deployment | None:
+    """What to give back to the instance if `wanted` fails on it; None: nothing ever ran there.
+
+    What passed its gate there, by the record; else what was put there. After a kill in the middle of this
+    step that is `wanted` itself: then what the stack served before this release.
+    """
+    earlier = [known for known in context.releases() if known.id != wanted.release]
+    passed = record.serving(earlier).get(name)
+    asked = context.operations.instance(name).deployment
+    if passed is None and asked is not None and asked.release != wanted.release:
+        return asked
+    good = passed or (record.last_good(earlier) if asked else None)
+    return Deployment(image=good.image, version=good.version, release=good.id) if good else None
 
 
 def put_back(context: Context, name: str, before: Deployment | None) -> str:
@@ -68,12 +68,13 @@ def put_back(context: Context, name: str, before: Deployment | None) -> str:
             operations.withdraw(name)
             return f"{name} is stopped, for nothing ran on it before"
         operations.replace(name, before)
-        pass_gate(context, name, before, verify=False)
+        pass_gate(context, name, before)
         operations.admit(name, timeout=context.spec.limits.ready_seconds)
         return f"{name} serves {before.version} again"
-    except (StepFailed, TargetError) as fault:
-        return f"and {name} could not be given back {before.version if before else 'its state'} ({fault})"
+    except Exception as fault:  # noqa: BLE001 - the first fault must be told, whatever this one is
+        state = f"given back {before.version}" if before else "stopped"
+        return f"and {name} could not be {state} ({describe(fault).rstrip('.')})"
 
 
 if __name__ == "__main__":
-    sys.exit(main(f"roll-{sys.argv[1]}", lambda context, release: roll(context, release, sys.argv[1])))
+    sys.exit(main(f"{ROLL}{sys.argv[1]}", lambda context, release: roll(context, release, sys.argv[1])))
