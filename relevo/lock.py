@@ -111,7 +111,7 @@ def pins(lock: str, named: str) -> list[Pin]:
             ) from None
         if not hashes:
             raise RelevoError(f"{named} has {stated} without a hash, but each needs one; {_RENEW}.")
-        if not requirement.url and not all(s.operator in ("==", "===") for s in requirement.specifier):
+        if not requirement.url and not _is_exact(requirement):
             raise RelevoError(f"{named} has {stated}, but only an exact version is accepted; {_RENEW}.")
         found.append(Pin(name=canonicalize_name(requirement.name), text=text))
     return found
@@ -148,7 +148,8 @@ def run_uv(
     done = subprocess.run(
         [find_uv_bin(), *arguments],
         cwd=folder,
-        env={**environment, "UV_PYTHON_DOWNLOADS": "never", **(variables or {})},
+        # Like pip, uv is to trust the certificates that the machine trusts, unless the caller says otherwise.
+        env={"UV_SYSTEM_CERTS": "1", **environment, "UV_PYTHON_DOWNLOADS": "never", **(variables or {})},
         input=given,
         capture_output=True,
         text=True,
@@ -161,6 +162,11 @@ def run_uv(
 
 
 _RENEW = "renew it with uv pip compile --generate-hashes"
+
+
+def _is_exact(requirement: Requirement) -> bool:
+    versions = list(requirement.specifier)
+    return len(versions) == 1 and versions[0].operator in ("==", "===") and "*" not in versions[0].version
 
 
 def _committed(project: Path, path: str, key: str) -> str:
