@@ -14,17 +14,13 @@ from components.local.environment import HOST
 from components.local.layout import Layout
 from components.local.provider import LocalProvider, Properties
 from components.local.supervisor import Supervisor
-from components.target import TargetError
 
 __all__ = ["Edge", "EdgeArgs", "Probe"]
 
 
 class EdgeProvider(LocalProvider):
     def fault(self, inputs: Properties) -> tuple[str, str] | None:
-        try:
-            _balancer(inputs)
-        except TargetError as error:
-            return "state", str(error)
+        _balancer(inputs)  # raises on a machine that has none
         return None
 
     def ensure(self, inputs: Properties) -> Properties:

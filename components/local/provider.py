@@ -33,7 +33,10 @@ class LocalProvider(ResourceProvider):
     serialize_as_secret_always = False  # pickled by reference: there is nothing in it
 
     def fault(self, inputs: Properties) -> tuple[str, str] | None:
-        """An input that cannot be used, and the one-line error, found before anything is changed."""
+        """An input that cannot be used, and the one-line error, found before anything is changed.
+
+        A `TargetError` that it raises counts as a fault of `state`.
+        """
         return None
 
     def ensure(self, inputs: Properties) -> Properties:
@@ -49,7 +52,12 @@ class LocalProvider(ResourceProvider):
 
     # -- what the engine calls -------------------------------------------------------------------------
     def check(self, _olds: Properties, news: Properties) -> CheckResult:
-        fault = None if _unknown(news) else self.fault(_plain(news))
+        if _unknown(news):
+            return CheckResult(news, [])
+        try:
+            fault = self.fault(_plain(news))
+        except TargetError as error:
+            fault = "state", str(error)
         return CheckResult(news, [CheckFailure(*fault)] if fault else [])
 
     def diff(self, _id: str, _olds: Properties, _news: Properties) -> DiffResult:

@@ -12,15 +12,11 @@ from pulumi.dynamic import Resource
 from components.local import ports
 from components.local.layout import Layout
 from components.local.provider import LocalProvider, Properties
-from components.target import TargetError
 
 
 class FoldersProvider(LocalProvider):
     def fault(self, inputs: Properties) -> tuple[str, str] | None:
-        try:
-            Layout(Path(inputs["state"]))
-        except TargetError as error:
-            return "state", str(error)
+        Layout(Path(inputs["state"]))  # raises for a path that the servers cannot use
         return None
 
     def ensure(self, inputs: Properties) -> Properties:

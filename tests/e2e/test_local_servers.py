@@ -17,7 +17,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,12 +126,14 @@ STAND_IN_PROJECT = {
 }
 
 
-def stand_in_artefact(store: Path, version: str, environment: str) -> str:
+def stand_in_artefact(
+    store: Path, version: str, environment: str, changed: Mapping[str, str] | None = None
+) -> str:
     """A hand-made artefact in the format of `relevo build`; returns its image."""
     made = store / f".making-{version}"
     shutil.rmtree(made, ignore_errors=True)
     source: dict[str, tuple[str, str]] = {}
-    for name, text in {**STAND_IN_PROJECT, "VERSION": version}.items():
+    for name, text in {**STAND_IN_PROJECT, "VERSION": version, **(changed or {})}.items():
         file = made / "source" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(textwrap.dedent(text).lstrip())
@@ -553,6 +555,26 @@ def test_a_release_under_load_fails_no_request(stack: Stack, images: dict[str, s
     assert load.failures == []
     assert load.slowest < 2
     assert load.requests > 200
+
+
+def test_a_version_that_does_not_start_is_known_at_once_and_the_old_one_put_back(
+    stack: Stack, images: dict[str, str], store: Path
+) -> None:
+    broken = stand_in_artefact(store, "v3", "stand-in", {"standin/wsgi.py": "import missing_module"})
+    operations = stack.operations()
+    before = operations.deployed("instance-1")
+    assert before is not None
+    with Load(stack.ports["public"]) as load:
+        operations.drain("instance-1", timeout=10)
+        operations.replace("instance-1", Deployment(image=broken, version="v3", release="broken"))
+        took = until(lambda: bool(operations.startup_errors("instance-1")), "its log tells")
+        assert "ModuleNotFoundError: No module named 'missing_module'" in operations.startup_errors(
+            "instance-1"
+        )
+        assert not operations.instance("instance-1").in_rotation
+        stack.roll(before.image, before.version, ("instance-1",))
+    print(f"known after {took:.2f} s")
+    assert load.failures == []
 
 
 def test_an_idle_instance_stops_within_two_seconds(stack: Stack) -> None:
