@@ -16,17 +16,31 @@ from components.release.record import Release
 from components.release.running import main
 from components.target import Completed
 
+TRACEBACK = "Traceback (most recent call last):"
+LONGEST_REASON = 300
+
 
 def manage(context: Context, release: Release, arguments: Sequence[str]) -> Completed:
     """Run it to its end, which must be good."""
     done = context.operations.manage(context.spec.image, arguments, release=release.id)
     if done.status != 0:
-        lines = [line.strip() for line in done.output.splitlines() if line.strip()]
-        said = lines[-1] if lines else "it printed nothing"
         raise StepFailed(
-            f"manage.py {' '.join(arguments)} exited {done.status} ({said}); correct it, build and pin anew."
+            f"manage.py {' '.join(arguments)} exited {done.status} ({reason(done.output)}); "
+            f"correct it, build and pin anew."
         )
     return done
+
+
+def reason(output: str) -> str:
+    """The line that says why: Django's first error, else the last exception, else what was printed last."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    if "ERRORS:" in lines[:-1]:
+        return lines[lines.index("ERRORS:") + 1].strip()[:LONGEST_REASON]
+    if TRACEBACK in lines:
+        last = len(lines) - lines[::-1].index(TRACEBACK)
+        # An exception's message may go on for lines: the query, a mark under the fault.
+        lines = [line for line in lines[last:] if not line[0].isspace()][:1] or lines
+    return lines[-1].strip()[:LONGEST_REASON] if lines else "it printed nothing"
 
 
 def check(context: Context, release: Release) -> Mapping[str, Any]:

@@ -23,12 +23,13 @@ def preflight(context: Context, release: Release) -> Mapping[str, Any]:
     manifest = context.operations.artefact(context.spec.image).manifest
     faults: list[str] = []
 
-    def check(what: str, judge: Callable[[], Fault]) -> None:
+    def check(what: str, judge: Callable[[], Fault], proved: str = "") -> None:
         try:
             fault = judge()
         except (TargetError, scenario.ScenarioError) as error:
             fault = str(error)
-        print(f"preflight {'FAILED' if fault else 'ok'}: {what}{f': {fault}' if fault else ''}", flush=True)
+        said = fault or proved
+        print(f"preflight {'FAILED' if fault else 'ok'}: {what}{f': {said}' if said else ''}", flush=True)
         if fault:
             faults.append(f"{what}: {fault.rstrip('.')}")
 
@@ -40,8 +41,13 @@ def preflight(context: Context, release: Release) -> Mapping[str, Any]:
     check("schema knows the way back", lambda: surplus(context, manifest))
     check("migrations let the running version live", lambda: breaking(context, manifest))
     if not context.operations.missing_secrets():
+        key = " and SECRET_KEY" if context.spec.secret_key else ""
         for process in ("manage", "web", *context.spec.processes):
-            check(f"settings of {process}", lambda process=process: settings(context, release, process))
+            check(
+                f"settings of {process}",
+                lambda process=process: settings(context, release, process),
+                f"the given database{key}, DEBUG is off, hosts and origins are named",
+            )
     if faults:
         raise StepFailed(f"preflight found {len(faults)}: {'; '.join(faults)}.")
     pending = plan(manifest, context.operations.applied_migrations(), accepted=None).pending
@@ -137,7 +143,7 @@ def safety_faults(facts: DjangoFacts) -> list[str]:
         faults.append("DEBUG is on; turn it off")
     if not facts.allowed_hosts:
         faults.append("ALLOWED_HOSTS is empty; name the hosts")
-    if any(host in ("*", ".") for host in facts.allowed_hosts):
+    if any(host == "." or "*" in host for host in facts.allowed_hosts):
         faults.append("ALLOWED_HOSTS has a wildcard; name the hosts")
     if facts.cors_allow_all or (
         facts.cors_allowed_origins is not None and any("*" in o for o in facts.cors_allowed_origins)
