@@ -140,11 +140,12 @@ def logs_(
     from relevo import logs
 
     files = logs.choose(control.log_files(Project.here().state(stack)), program)
+    added = logs.follow(files)
     for name, file in files.items():
         for line in logs.tail(file):
             print(logs.prefixed(files, name, line))
     if follow:
-        for name, line in logs.follow(files):
+        for name, line in added:
             print(logs.prefixed(files, name, line), flush=True)
 
 

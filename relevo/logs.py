@@ -34,8 +34,12 @@ def tail(file: Path, lines: int = LINES) -> list[str]:
 
 
 def follow(files: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
-    """(program, line) as lines are completed, for ever; a rotated or emptied log is read from its start."""
-    at = {name: (file.stat().st_ino, file.stat().st_size) for name, file in files.items()}
+    """(program, line) of all that is added after this call, for ever; over rotations, too."""
+    return _follow(files, {name: (file.stat().st_ino, file.stat().st_size) for name, file in files.items()})
+
+
+def _follow(files: Mapping[str, Path], at: dict[str, tuple[int, int]]) -> Iterator[tuple[str, str]]:
+    """`at`: program → the inode that was read last, and how far."""
     rest = dict.fromkeys(files, b"")
     while True:
         for name, file in files.items():

@@ -54,7 +54,10 @@ def read(folder: Path) -> Source:
         about, _, path = entry.partition("\t")
         mode, _, blob = about.split(" ")
         _accept(path, mode)
-        files[path] = (mode, blob)
+        if (
+            "__pycache__" not in PurePosixPath(path).parts
+        ):  # bytecode is made at build, for the Python that runs it
+            files[path] = (mode, blob)
     status = _git(folder, "status", "--porcelain", "-z", "--", ".")
     return Source(
         folder=folder,
