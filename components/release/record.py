@@ -166,6 +166,25 @@ def reachable_images(known: Sequence[Release]) -> frozenset[str]:
     return frozenset([*list(good)[:REMEMBERED], *needed])
 
 
+def backup_without(known: Sequence[Release], migrations: Iterable[str]) -> str | None:
+    """The newest backup that has none of these migrations ("app.name"); None: the record does not tell.
+
+    A release applies what its preflight found pending, and takes its backup before: so of the releases that
+    applied these it is the oldest one's.
+    """
+    applying = [
+        max((i for i, release in enumerate(known) if name in _pending(release)), default=None)
+        for name in migrations
+    ]
+    if not applying or None in applying:
+        return None
+    return known[min(i for i in applying if i is not None)].done.get("backup", {}).get("name")
+
+
+def _pending(release: Release) -> Sequence[str]:
+    return release.done.get("preflight", {}).get("pending", ())
+
+
 def review_due(release: Release) -> str | None:
     """When the 24-hour review is due, ISO 8601; None unless the release succeeded."""
     return _later(release, REVIEW_AFTER)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from components.release.manifest import Manifest, Migration
 from components.release.plan import Key
+from components.release.record import Release, backup_without
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,13 +19,13 @@ class Decision:
 
 
 def decide(
-    target: Manifest, applied: Set[Key], earlier: Sequence[Manifest], *, backup: str | None
+    target: Manifest, applied: Set[Key], earlier: Sequence[Manifest], known_releases: Sequence[Release]
 ) -> Decision:
     """Whether `target` can run on what is `applied`.
 
     `earlier` are the manifests of releases that ran here, newest first: they say what the surplus does. A
     surplus that only adds to the schema stays, since the rolling release has already run both versions side
-    by side on it. `backup` names the backup that was taken before the newest release, for the remedy.
+    by side on it. `known_releases` are those of the record, which names the backup for the remedy.
     """
     known = {key for migration in target.migrations for key in (migration.key, *migration.replaces)}
     described: dict[Key, Migration] = {}
@@ -45,7 +46,10 @@ def decide(
         for app, name in surplus
         if (app, name) not in described or not described[app, name].reversible
     ]
-    restore = f"restore the backup {backup}" if backup else "restore the backup taken before that release"
+    backup = backup_without(known_releases, names)
+    restore = (
+        f"restore the backup {backup}" if backup else "restore the backup taken before they were applied"
+    )
     if lasting:
         reason = f"of which {', '.join(lasting)} cannot be reversed"
         remedy = f"pin a version that knows them, or {restore} (rows written since are lost)"

@@ -93,12 +93,11 @@ def backup(context: Context, release: Release) -> Fault:
 
 
 def surplus(context: Context, manifest: Manifest) -> Fault:
-    last = context.operations.last_backup()
     return decide(
         manifest,
         context.operations.applied_migrations(),
         context.manifests_of_earlier(),
-        backup=last.name if last else None,
+        context.releases(),
     ).refusal
 
 

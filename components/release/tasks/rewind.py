@@ -17,7 +17,7 @@ def rewind(context: Context, release: Release) -> Mapping[str, Any]:
         context.operations.artefact(context.spec.image).manifest,
         context.operations.applied_migrations(),
         context.manifests_of_earlier(),
-        backup=release.id,
+        context.releases(),
     )
     if decision.refusal:
         raise StepFailed(f"{decision.refusal}.")
