@@ -167,6 +167,35 @@ def test_one_image_released_often_does_not_drive_out_the_way_back(times: int) ->
     assert image("v1") in record.reachable_images(known)
 
 
+@pytest.mark.parametrize(
+    ("story", "migrations", "backup"),
+    [
+        pytest.param({"B1": "a.1", "B2": "a.2", "B3": ""}, "a.2", "B2", id="taken before it was applied"),
+        pytest.param({"B1": "a.1", "B2": "a.2", "B3": "a.3"}, "a.2 a.3", "B2", id="before the first of them"),
+        pytest.param(
+            {"B1": "a.1", "B2": "a.2", "B3": "a.2"}, "a.2", "B3", id="the first try never applied it"
+        ),
+        pytest.param({"B1": "a.1"}, "a.2", None, id="applied by hand"),
+        pytest.param({"B1": "a.1"}, "a.1 a.2", None, id="one of them applied by hand"),
+        pytest.param({"B1": "a.1"}, "", None, id="no surplus"),
+    ],
+)
+def test_which_backup_has_none_of_these_migrations(story, migrations: str, backup: str | None) -> None:
+    book = Book()
+    for name, pending in story.items():
+        book.open(name)
+        book.write("step done", name, step="preflight", data={"pending": pending.split()})
+        book.write("step done", name, step="backup", data={"name": name})
+    assert record.backup_without(record.releases(book.entries), migrations.split()) == backup
+
+
+def test_a_release_that_took_no_backup_names_none() -> None:
+    book = Book()
+    book.open("1-v1")
+    book.write("step done", "1-v1", step="preflight", data={"pending": ["a.1"]})
+    assert record.backup_without(record.releases(book.entries), ["a.1"]) is None
+
+
 def test_ids_are_unique_and_usable_as_file_names() -> None:
     taken: list[str] = []
     for _ in range(5):

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from components.release.manifest import Migration
+from components.release.record import Release
 from components.release.rollback import decide
 from tests.unit.release.stand_in import manifest, migration
 
@@ -49,7 +50,7 @@ SQUASHED = migration("loans.0001_squashed_0002", "opaque", replaces="loans.0001_
 )  # fmt: skip
 def test_goes_back_directly(target, running, applied, left) -> None:
     earlier = [] if running is None else [manifest("v2", *running)]
-    found = decide(manifest("v1", *target), {one.key for one in applied}, earlier, backup=None)
+    found = decide(manifest("v1", *target), {one.key for one in applied}, earlier, [])
     assert found.refusal is None
     assert found.left_applied == tuple(str(one) for one in left)
 
@@ -99,7 +100,7 @@ REVERSE = "reverse them with the newer artefact (manage.py migrate loans 0001_in
 )  # fmt: skip
 def test_refuses(running, applied, named, lasting, remedy) -> None:
     earlier = [] if running is None else [manifest("v2", *running)]
-    found = decide(manifest("v1", FIRST), {one.key for one in applied}, earlier, backup="B")
+    found = decide(manifest("v1", FIRST), {one.key for one in applied}, earlier, [])
     assert found.refusal is not None
     assert found.left_applied == ()
     reason, _, way = found.refusal.partition("; ")
@@ -112,7 +113,7 @@ def test_refuses(running, applied, named, lasting, remedy) -> None:
     else:
         assert "cannot be reversed" not in reason
     assert way.startswith(remedy)
-    assert "restore the backup B" in way
+    assert "restore the backup taken before they were applied" in way
     assert "\n" not in found.refusal
 
 
@@ -121,14 +122,30 @@ def test_the_newest_manifest_that_ran_says_what_a_migration_does() -> None:
     newest = manifest("v3", FIRST, migration("loans.0002_location", "breaking"))
     older = manifest("v2", FIRST, ADDS)
     applied = {FIRST.key, ADDS.key}
-    assert decide(manifest("v1", FIRST), applied, [newest, older], backup=None).refusal is not None
-    assert decide(manifest("v1", FIRST), applied, [older, newest], backup=None).refusal is None
+    assert decide(manifest("v1", FIRST), applied, [newest, older], []).refusal is not None
+    assert decide(manifest("v1", FIRST), applied, [older, newest], []).refusal is None
 
 
-def test_without_a_known_backup_the_remedy_still_says_which_one_is_meant() -> None:
-    found = decide(manifest("v1", FIRST), {FIRST.key, ADDS.key}, [], backup=None)
+def test_the_backup_of_the_record_that_has_none_of_the_surplus_is_named() -> None:
+    known = [
+        Release(
+            id=name,
+            version="v2",
+            image="i",
+            trigger="t",
+            lock="l",
+            responsible="Ada",
+            opened_at="t",
+            previous_image=None,
+            previous_version=None,
+            done={"preflight": {"pending": pending}, "backup": {"name": name}},
+        )
+        for name, pending in (("B1", ["loans.0001_initial"]), ("B2", ["loans.0003_rename"]), ("B3", []))
+    ]
+    running = manifest("v2", FIRST, BREAKING)
+    found = decide(manifest("v1", FIRST), {FIRST.key, BREAKING.key}, [running], known)
     assert found.refusal is not None
-    assert "restore the backup taken before that release" in found.refusal
+    assert found.refusal.endswith("or restore the backup B2")
 
 
 def test_every_small_history_keeps_the_rules() -> None:
@@ -151,9 +168,7 @@ def test_every_small_history_keeps_the_rules() -> None:
 
 
 def keeps_the_rules(target: list[Migration], running: list[Migration], applied: list[Migration]) -> None:
-    found = decide(
-        manifest("v1", *target), {one.key for one in applied}, [manifest("v2", *running)], backup=None
-    )
+    found = decide(manifest("v1", *target), {one.key for one in applied}, [manifest("v2", *running)], [])
     apps = {one.app for one in (*target, *running)}
     surplus = [one for one in applied if one not in target and one.app in apps]
     harmful = [one for one in surplus if one not in running or one.effect != "additive"]

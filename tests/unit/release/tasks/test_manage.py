@@ -1,0 +1,157 @@
+"""check, migrate, collectstatic and further commands: what is run, in which order, what a bad end says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from components.release.context import SPEC, TARGET, StepFailed
+from components.release.spec import Commands
+from components.release.tasks import manage
+from components.target import Completed
+from tests.unit.release.conftest import opened, released
+from tests.unit.release.stand_in import SECRET, StandInOperations, image, target_json
+
+COMMANDS = Commands(
+    before_migrate=(("wait_for", "database"),),
+    after_migrate=(("loaddata", "roles"), ("clearsessions",)),
+    before_collectstatic=(),
+    after_collectstatic=(("warm",),),
+)
+
+
+def ran(operations: StandInOperations) -> list[str]:
+    return [arguments for _, arguments in operations.acted("manage")]
+
+
+@pytest.fixture
+def as_process(operations: StandInOperations, monkeypatch):
+    """Runs the task as the engine does, on the target of the test."""
+    monkeypatch.setattr("components.release.context.load_operations", lambda *_: operations)
+    made, _ = opened(operations, "v1", commands=COMMANDS, secrets=["SECRET_KEY"])
+    monkeypatch.setenv(TARGET, target_json())
+    monkeypatch.setenv(SPEC, made.spec.to_json())
+    operations.calls.clear()
+    return lambda *words: manage.run(words)
+
+
+def test_check_fails_on_errors_only(operations: StandInOperations) -> None:
+    made, release = opened(operations)
+    manage.check(made, release)
+    assert ran(operations) == ["check --deploy --fail-level ERROR"]
+
+
+def test_migrate_shows_its_plan_first_and_records_what_it_applied(operations: StandInOperations) -> None:
+    released(operations, "v1")
+    made, release = opened(operations, "v2")
+    assert manage.migrate(made, release) == {"applied": ["loans.0002_location"]}
+    assert ran(operations) == ["migrate --plan", "migrate --noinput"]
+    assert operations.applied == {("loans", "0001_initial"), ("loans", "0002_location")}
+
+
+def test_nothing_to_migrate_is_said(operations: StandInOperations, capsys) -> None:
+    released(operations, "v1")
+    made, release = opened(operations, "v1")
+    assert manage.migrate(made, release) == {"applied": []}
+    assert "nothing to migrate" in capsys.readouterr().out
+
+
+def test_collectstatic_asks_nobody(operations: StandInOperations) -> None:
+    made, release = opened(operations)
+    manage.collectstatic(made, release)
+    assert ran(operations) == ["collectstatic --noinput --verbosity 1"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "number", "command"),
+    [
+        ("before-migrate", 1, "wait_for database"),
+        ("after-migrate", 1, "loaddata roles"),
+        ("after-migrate", 2, "clearsessions"),
+        ("after-collectstatic", 1, "warm"),
+    ],
+)
+def test_a_further_command_is_found_by_phase_and_number(operations, phase, number, command) -> None:
+    made, release = opened(operations, commands=COMMANDS)
+    assert manage.command(made, release, phase, number) == {"command": command.split()}
+    assert ran(operations) == [command]
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("Applying …\nValueError: no\n\n", "exited 1 (ValueError: no)"),
+        ("", "exited 1 (it printed nothing)"),
+    ],
+)
+def test_a_bad_end_says_the_last_thing_that_was_printed(operations, output: str, said: str) -> None:
+    operations.completed["migrate"] = Completed(status=1, output=output, seconds=1)
+    made, release = opened(operations)
+    with pytest.raises(StepFailed) as caught:
+        manage.migrate(made, release)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_plan_that_cannot_be_made_applies_nothing(operations: StandInOperations) -> None:
+    operations.completed["migrate"] = Completed(status=1, output="conflict", seconds=1)
+    made, release = opened(operations)
+    with pytest.raises(StepFailed):
+        manage.migrate(made, release)
+    assert ran(operations) == ["migrate --plan"]
+
+
+@pytest.mark.parametrize(
+    ("words", "step", "command"),
+    [
+        (("check",), "check", "check --deploy --fail-level ERROR"),
+        (("migrate",), "migrate", "migrate --noinput"),
+        (("collectstatic",), "collectstatic", "collectstatic --noinput --verbosity 1"),
+        (("after-migrate", "2"), "after-migrate-2", "clearsessions"),
+    ],
+)
+def test_the_words_of_the_engine_name_the_step(as_process, operations, words, step, command) -> None:
+    assert as_process(*words) == 0
+    assert ran(operations)[-1] == command
+    assert [entry.step for entry in operations.entries()[-2:]] == [step, step]
+
+
+def test_a_further_command_is_not_run_twice_in_a_release_but_migrate_is(as_process, operations) -> None:
+    for _ in range(2):
+        assert as_process("after-migrate", "1") == 0
+        assert as_process("migrate") == 0
+    assert ran(operations).count("loaddata roles") == 1
+    assert ran(operations).count("migrate --noinput") == 2
+
+
+def test_a_failure_is_one_line_on_stderr_with_secrets_masked(as_process, operations, capsys) -> None:
+    operations.completed["check"] = Completed(status=1, output=f"cannot use {SECRET}", seconds=1)
+    assert as_process("check") == 1
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [
+        "manage.py check --deploy --fail-level ERROR exited 1 (cannot use ********); "
+        "correct it, build and pin anew."
+    ]
+    assert SECRET not in json.dumps(operations.read_record())
+
+
+def test_words_that_no_step_has_are_refused(as_process, operations, capsys) -> None:
+    assert as_process() == 2
+    assert as_process("migrate", "too", "much") == 2
+    assert "python -m components.release.tasks.manage" in capsys.readouterr().err
+    assert ran(operations) == []
+
+
+def test_the_artefact_of_the_release_is_what_runs(operations, monkeypatch) -> None:
+    made, release = opened(operations, "v2")
+    used = []
+    monkeypatch.setattr(
+        operations,
+        "manage",
+        lambda image, arguments, *, release: (
+            used.append((image, release)) or Completed(status=0, output="", seconds=0)
+        ),
+    )
+    manage.check(made, release)
+    assert used == [(image("v2"), release.id)]
