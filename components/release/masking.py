@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 MASK = "********"
 SHORTEST_LINE = 8  # of a secret of several lines, such as a key in PEM
@@ -18,10 +17,8 @@ class Masking:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         # The longest first: one secret may be the beginning of another.
-        forms = sorted(
-            {form for secret in secrets if secret for form in _forms(secret)}, key=len, reverse=True
-        )
-        self._pattern = re.compile("|".join(map(re.escape, forms))) if forms else None
+        parts = sorted({part for secret in secrets for part in _parts(secret)}, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(_pattern, parts))) if parts else None
 
     def __call__(self, text: str) -> str:
         return self._pattern.sub(MASK, text) if self._pattern else text
@@ -37,14 +34,32 @@ class Masking:
         return value
 
 
-def _forms(secret: str) -> Iterator[str]:
-    yield secret
-    yield json.dumps(secret)[1:-1]
-    yield json.dumps(secret, ensure_ascii=False)[1:-1]
-    yield repr(secret)[1:-1]
-    yield html.escape(secret)
-    yield quote(secret, safe="")
-    yield quote_plus(secret)
+def _parts(secret: str) -> Iterator[str]:
+    if secret:
+        yield secret
     lines = [line.strip() for line in secret.splitlines()]
     if len(lines) > 1:
         yield from (line for line in lines if len(line) >= SHORTEST_LINE)
+
+
+def _pattern(secret: str) -> str:
+    return "".join(letter if letter.isalnum() and letter.isascii() else _forms(letter) for letter in secret)
+
+
+def _forms(letter: str) -> str:
+    """As it is, or as URLs, forms, JSON, Python and HTML escape it; each has its own idea of what to."""
+    percent = "".join(f"%{byte:02x}" for byte in letter.encode(errors="surrogatepass"))
+    forms = [
+        re.escape(letter),
+        f"(?i:{percent})",
+        f"(?i:&#(?:{ord(letter)}|x0*{ord(letter):x});)",
+        re.escape(html.escape(letter)),
+    ]
+    if letter == " ":
+        forms.append(r"\+")
+    escaped = json.dumps(letter)[1:-1]
+    if escaped.startswith("\\"):  # JSON inside JSON doubles it
+        forms.append(rf"\\{{1,4}}(?i:{re.escape(escaped[1:])})")
+    elif letter in "'/":
+        forms.append(rf"\\{{1,4}}{letter}")
+    return f"(?:{'|'.join(forms)})"

@@ -74,7 +74,8 @@ def _is_jsonpath(text: str) -> str:
     try:
         jsonpath.compile(text)
     except jsonpath.JSONPathError as error:
-        raise ValueError(f"{text} is not a JSONPath: {error}") from None
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{text} is not a JSONPath: {reason}") from None
     return text
 
 
@@ -181,7 +182,7 @@ def parse(text: str, source: str) -> Scenario:
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         place = _place(document, detail["loc"], of_key=detail["type"] in ("missing", "extra_forbidden"))
-        reason = detail["msg"].removeprefix("Value error, ")
+        reason = " ".join(detail["msg"].removeprefix("Value error, ").split())
         raise ScenarioError(f"{source}: {place} is not accepted ({reason}); see docs/smoke.md.") from None
     _check_names(scenario, source)
     return scenario
