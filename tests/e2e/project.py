@@ -70,8 +70,10 @@ class Project:
         return {**document, "config": document.get("config") or {}}
 
     def _write(self, document: dict[str, Any]) -> None:
+        yaml = YAML()
+        yaml.width = 4096  # a digest stays on the line of its key
         with self.configuration.open("w") as file:
-            YAML().dump(document, file)
+            yaml.dump(document, file)
 
     def start(self, *command: str, **options: Any) -> subprocess.Popen[str]:
         """A command in its own session, its two outputs in one pipe."""
