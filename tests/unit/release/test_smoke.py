@@ -1,0 +1,116 @@
+"""The verification as a resource: it runs once for each release, and fails it with one line."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from components.release.context import StepFailed
+from components.release.smoke import SmokeProvider
+from components.release.tasks.open_record import open_record
+from tests.unit.release.conftest import opened
+from tests.unit.release.stand_in import (
+    SECRET,
+    Answer,
+    StandInOperations,
+    context,
+    serving,
+    specification,
+    target_json,
+)
+
+SCENARIO = """
+steps:
+  - {name: opens, request: {path: /}, expect: {status: 200}}
+  - name: logs in
+    request: {method: POST, path: /login/, json: {password: "{secret.SECRET_KEY}"}}
+    expect: {status: 200}
+"""
+
+
+@pytest.fixture
+def props(operations: StandInOperations, monkeypatch):
+    """The inputs of the resource, for a release of v1 that has just been opened."""
+    monkeypatch.setattr("components.release.context.load_operations", lambda *_: operations)
+    monkeypatch.setattr(sys, "tracebacklimit", 1000, raising=False)
+    spec = specification("v1", scenario=SCENARIO, secrets=["SECRET_KEY"])
+    open_record(context(operations, spec))
+    return {"release": "release 1", "target": target_json(), "spec": spec.to_json(), "requests": None}
+
+
+def public(operations: StandInOperations, monkeypatch, url: str) -> None:
+    monkeypatch.setattr(type(operations), "public_url", url)
+
+
+@pytest.mark.parametrize("call", ["create", "update"])
+def test_every_request_is_an_output_and_in_the_record(operations, props, monkeypatch, call: str) -> None:
+    provider = SmokeProvider()
+    with serving(lambda _: Answer()) as site:
+        public(operations, monkeypatch, site.url)
+        outs = provider.create(props).outs if call == "create" else provider.update("smoke", {}, props).outs
+    assert outs is not None
+    assert [line.partition(" in ")[0] for line in outs["requests"]] == ["200", "200"]
+    assert [line.rpartition(": ")[2] for line in outs["requests"]] == ["opens", "logs in"]
+    assert {name: outs[name] for name in ("release", "target", "spec")} == {
+        name: props[name] for name in ("release", "target", "spec")
+    }
+    assert site.paths == ["GET /", "POST /login/"]
+    assert site.asked[1].json == {"password": SECRET}
+    done = operations.entries()[-1]
+    assert (done.event, done.step) == ("step done", "smoke")
+    assert [request["status"] for request in done.data["requests"]] == [200, 200]
+    assert SECRET not in str(outs)
+
+
+def test_what_fails_is_one_line_and_recorded_without_secrets(operations, props, monkeypatch) -> None:
+    with serving(lambda asked: Answer(status=500 if asked.body else 200, body=f"no {SECRET}")) as site:
+        public(operations, monkeypatch, site.url)
+        with pytest.raises(StepFailed) as caught:
+            SmokeProvider().create(props)
+    assert "\n" not in str(caught.value)
+    assert '"logs in" POST /login/: status is 500, but expected 200' in str(caught.value)
+    failed = next(entry for entry in operations.entries() if entry.event == "step failed")
+    assert [request["fault"] is None for request in failed.data["requests"]] == [True, False]
+    assert SECRET not in str(caught.value) + "\n".join(operations.read_record())
+    assert operations.entries()[-2].event == "release failed"
+
+
+def test_the_expected_fault_brings_no_traceback_into_the_display(operations, props, monkeypatch) -> None:
+    with serving(lambda _: Answer(status=500)) as site:
+        public(operations, monkeypatch, site.url)
+        with pytest.raises(StepFailed) as caught:
+            SmokeProvider().create(props)
+    assert caught.value.__cause__ is None
+    assert sys.tracebacklimit == 0
+
+
+def test_without_a_scenario_nothing_is_asked(operations: StandInOperations, props, monkeypatch) -> None:
+    made, _ = opened(operations, "v2")
+    outs = SmokeProvider().create({**props, "spec": made.spec.to_json()}).outs
+    assert outs is not None
+    assert outs["requests"] == []
+    assert operations.entries()[-1].event == "step done"
+
+
+def test_it_belongs_to_the_release_under_way(operations: StandInOperations, props) -> None:
+    opened(operations, "v2")
+    with pytest.raises(StepFailed, match="run pulumi up"):
+        SmokeProvider().create(props)
+
+
+@pytest.mark.parametrize("changed", ["release", "target", "spec"])
+def test_another_release_runs_it_again(props, changed: str) -> None:
+    olds = {**props, "requests": ["200 in 3 ms: opens"]}
+    assert SmokeProvider().diff("smoke", olds, {**props, changed: "another"}).changes is True
+
+
+def test_the_same_release_does_not(props) -> None:
+    olds = {**props, "requests": ["200 in 3 ms: opens"]}
+    assert SmokeProvider().diff("smoke", olds, props).changes is False
+
+
+def test_what_was_verified_is_never_undone(operations: StandInOperations, props) -> None:
+    before = operations.read_record()
+    SmokeProvider().delete("smoke", props)
+    assert operations.read_record() == before
