@@ -94,15 +94,15 @@ def smoke_before_traffic(context: Context, name: str, deployment: Deployment) ->
     address = context.operations.instance(name).address
     if address is None or context.spec.scenario is None:
         return {}
-    # Asked as the balancer asks it, which hands on the public host.
-    host = httpx.URL(context.operations.public_url).netloc.decode()
+    # Asked as through the balancer, so that a scenario holds in both places: with the public host and scheme.
+    public = httpx.URL(context.operations.public_url)
     try:
         results = scenario.Runner(
             scenario.parse(context.spec.scenario, "relevo:smoke"),
             base_url=address,
             version=deployment.version,
             secret=context.operations.secret,
-            headers={"Host": host, **context.spec.probe.headers},
+            headers={"Host": public.netloc.decode(), "X-Forwarded-Proto": public.scheme},
         ).run()
     except scenario.ScenarioFailed as fault:
         raise StepFailed(
