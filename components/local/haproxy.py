@@ -92,7 +92,7 @@ def configuration(
             "    option httpchk",
             f"    http-check send meth GET uri {_quoted(probe.path)} ver HTTP/1.1 {check}",
             f"    http-check expect status {probe.status}",
-            "    default-server inter 500ms fastinter 200ms fall 2 rise 1",
+            "    default-server inter 500ms fastinter 200ms fall 3 rise 1",
             *servers,
             "listen stats",
             f"    bind 127.0.0.1:{settings.stats_port}",

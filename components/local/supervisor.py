@@ -275,20 +275,18 @@ class Supervisor:
 
     def _marked(self, name: str | None = None) -> list[psutil.Process]:
         """Processes started by this stack's supervisor (of one program), whoever their parent is now."""
-        prefix = self._layout.marker("")
         spared = {self._layout.marker(other) for other in UNSUPERVISED}
+
+        def wanted(marker: str) -> bool:
+            if name is not None:
+                return marker == self._layout.marker(name)
+            return marker.startswith(self._layout.marker("")) and marker not in spared
+
         found = []
         for process in psutil.process_iter():
-            try:
-                marker = process.environ().get(MARKER, "")
-            except psutil.Error:
-                continue
-            if (
-                marker == self._layout.marker(name)
-                if name
-                else marker.startswith(prefix) and marker not in spared
-            ):
-                found.append(process)
+            with contextlib.suppress(psutil.Error):
+                if wanted(process.environ().get(MARKER, "")):
+                    found.append(process)
         return found
 
     def _end(self, processes: list[psutil.Process]) -> None:

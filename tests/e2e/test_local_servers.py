@@ -553,7 +553,6 @@ def test_a_release_under_load_fails_no_request(stack: Stack, images: dict[str, s
             print(f"rolled to {version} in {time.monotonic() - started:.1f} s")
     print(f"{load.requests} requests, slowest {load.slowest:.2f} s")
     assert load.failures == []
-    assert load.slowest < 2
     assert load.requests > 200
 
 
