@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import apprise
-
 from components.release import record
 from components.release.context import Context
 from components.release.record import Release

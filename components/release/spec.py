@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Self
-
-from pydantic import BaseModel, ConfigDict
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 Arguments = tuple[str, ...]
 
 
-class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Probe(Part):
+@dataclass(frozen=True, kw_only=True)
+class Probe:
     """The request by which an instance is asked whether it can serve."""
 
     path: str
@@ -24,7 +22,8 @@ class Probe(Part):
     timeout_seconds: float
 
 
-class Commands(Part):
+@dataclass(frozen=True, kw_only=True)
+class Commands:
     """Further `manage.py` commands around migrate and collectstatic."""
 
     before_migrate: tuple[Arguments, ...]
@@ -33,7 +32,8 @@ class Commands(Part):
     after_collectstatic: tuple[Arguments, ...]
 
 
-class Limits(Part):
+@dataclass(frozen=True, kw_only=True)
+class Limits:
     """Seconds after which a step gives up."""
 
     drain_seconds: float
@@ -41,7 +41,8 @@ class Limits(Part):
     command_seconds: float
 
 
-class Receiver(Part):
+@dataclass(frozen=True, kw_only=True)
+class Receiver:
     """Who is told; one of the four is set."""
 
     console: bool
@@ -50,7 +51,8 @@ class Receiver(Part):
     apprise_secret: str | None
 
 
-class Spec(Part):
+@dataclass(frozen=True, kw_only=True)
+class Spec:
     image: str
     instances: tuple[str, ...]  # in rolling order
     processes: tuple[str, ...]
@@ -67,8 +69,16 @@ class Spec(Part):
     responsible: str | None
 
     def to_json(self) -> str:
-        return self.model_dump_json()
+        return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        return cls.model_validate_json(text)
+        data: dict[str, Any] = json.loads(text)
+        commands: dict[str, Iterable[Iterable[str]]] = data["commands"]
+        data["commands"] = Commands(**{phase: tuple(map(tuple, lists)) for phase, lists in commands.items()})
+        data["probe"] = Probe(**data["probe"])
+        data["limits"] = Limits(**data["limits"])
+        data["notify"] = tuple(Receiver(**receiver) for receiver in data["notify"])
+        for name in ("instances", "processes", "secrets"):
+            data[name] = tuple(data[name])
+        return cls(**data)

@@ -30,5 +30,6 @@ else
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
 fi
 echo "relevo: installing $(grep -c '^[a-z].*==' requirements-lock.txt) packages from requirements-lock.txt"
-"$uv" pip install --python .venv/bin/python --require-hashes -r requirements-lock.txt
+# Bytecode now: a release starts dozens of processes, and the machine may be told never to write any.
+"$uv" pip install --python .venv/bin/python --compile-bytecode --require-hashes -r requirements-lock.txt
 "$uv" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .
