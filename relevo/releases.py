@@ -51,6 +51,9 @@ def overview(project: Project, stack: str) -> list[Row]:
 def rows(known: list[Release], stored: Iterable[Stored], pinned: str | None) -> list[Row]:
     stored = list(stored)
     there = {artefact.image for artefact in stored}
+    newest = {
+        release.image: release.id for release in known
+    }  # of the releases of one image the last is marked
     good = record.last_good(known)
     released = [
         Row(
@@ -61,7 +64,7 @@ def rows(known: list[Release], stored: Iterable[Stored], pinned: str | None) -> 
             at=release.opened_at,
             error=release.error,
             in_store=release.image in there,
-            pinned=release.image == pinned,
+            pinned=release.image == pinned and release.id == newest[release.image],
             serving=good is not None and release.id == good.id,
         )
         for release in known

@@ -116,6 +116,16 @@ def test_releases_and_artefacts_are_one_list_the_newest_first() -> None:
     ]
 
 
+def test_an_image_that_was_released_twice_is_marked_once() -> None:
+    known = [release(V1, id="a"), release(V2), release(V1, id="b", opened_at="2026-01-05T00:00:00Z")]
+    found = releases.rows(known, [], pinned=V1)
+    assert [(row.release, row.pinned, row.serving) for row in found] == [
+        ("b", True, True),
+        ("20260102T000000Z-v2", False, False),
+        ("a", False, False),
+    ]
+
+
 def test_releases_as_json_are_for_scripts(project: Project) -> None:
     found = json.loads(run("releases", "--json"))
     assert [(row["version"], row["serving"], row["pinned"]) for row in found] == [
