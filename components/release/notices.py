@@ -85,6 +85,8 @@ def _send(context: Context, receiver: Receiver, release: Release, title: str, bo
         with path.open("a") as file:
             file.write(line + "\n")
         return
+    import apprise  # a quarter of a second, which only a step that tells somebody should pay
+
     url = (
         receiver.url if receiver.url is not None else context.operations.secret(receiver.apprise_secret or "")
     )
