@@ -194,7 +194,7 @@ class Postgres:
             password_file.unlink()
         if done.returncode != 0:
             raise TargetError(
-                f"initdb fails ({_last_line(done.stderr)}), but the stack needs a database; see above."
+                f"initdb fails ({_last_line(done.stderr)}), but the stack needs a database; correct that."
             )
         partial.rename(home / "data")
         return home / "data"
