@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -65,11 +66,8 @@ def readiness_fault(context: Context, name: str, deployment: Deployment) -> str 
         return None
     probe = context.spec.probe
     try:
-        response = httpx.get(
-            instance.address + probe.path,
-            headers=probe.headers,
-            timeout=probe.timeout_seconds,
-            trust_env=False,
+        response = _client().get(
+            instance.address + probe.path, headers=probe.headers, timeout=probe.timeout_seconds
         )
     except httpx.TimeoutException:
         return f"{probe.path} does not answer within {probe.timeout_seconds:g} s"
@@ -81,6 +79,12 @@ def readiness_fault(context: Context, name: str, deployment: Deployment) -> str 
         if response.headers.get(header) != wanted:
             return f"{header} is {response.headers.get(header)!r}, but expected {wanted!r}"
     return None
+
+
+@functools.cache
+def _client() -> httpx.Client:
+    """One for all polls, since making one loads every certificate authority; a new connection for each."""
+    return httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def expected_headers(probe: Probe, name: str, deployment: Deployment) -> Mapping[str, str]:
