@@ -29,6 +29,7 @@ from components.target import (
 
 OPERATIONS = "tests.unit.release.stand_in:StandInOperations"
 SECRET = "correct horse"
+CHANGING = ("append_record", "manage", "backup", "drain", "replace", "admit", "withdraw")
 DATABASE = DatabaseFacts(host="127.0.0.1", port=5433, name="site", user="site")
 GOOD_SETTINGS = DjangoFacts(
     engine="django.db.backends.postgresql",
@@ -83,6 +84,7 @@ class StandInOperations:
         self.stale: set[str] = set()  # slots whose old process does not go away
         self.calls: list[tuple[Any, ...]] = []
         self.before: dict[str, Callable[..., None]] = {}
+        self.kill_after: int | None = None  # so many calls that change something
         self._dead = False
         self._lines: list[str] = []
         self._record = Path(facts["record"]) if "record" in facts else None
@@ -107,6 +109,7 @@ class StandInOperations:
     def start_again(self) -> None:
         """A new process, after the one that died."""
         self._dead = False
+        self.kill_after = None
         self.before.clear()
         self.calls.clear()
 
@@ -121,6 +124,9 @@ class StandInOperations:
         if self._dead:
             raise Killed
         self.calls.append((name, *arguments))
+        if self.kill_after is not None and len(self.acted(*CHANGING)) > self.kill_after:
+            self._dead = True
+            raise Killed
         if name in self.before:
             self.before[name](*arguments)
         if self._dead:

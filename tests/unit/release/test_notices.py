@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from components.release.context import StepFailed
 from components.release.running import perform
 from components.release.spec import Receiver
 from tests.unit.release.conftest import opened, released
-from tests.unit.release.stand_in import SECRET, Answer, StandInOperations, serving
+from tests.unit.release.stand_in import SECRET, Answer, StandInOperations, serving, specification
 
 
 def receiver(**one) -> Receiver:
@@ -26,16 +27,14 @@ def failed(operations: StandInOperations, *receivers: Receiver, after: str | Non
     """A release of v2 that has failed at check, after one of v1."""
     if after:
         released(operations, after)
-    made, _ = opened(operations, "v2", notify=())
+    made, _ = opened(operations, "v2")
 
     def work(*_):
         raise StepFailed("no such column; correct it.")
 
     with pytest.raises(StepFailed):
         perform(made, "check", work)
-    told, _ = made, made.current()
-    object.__setattr__(told, "spec", made.spec.model_copy(update={"notify": receivers}))
-    return told, told.current()
+    return replace(made, spec=specification("v2", notify=receivers)), made.current()
 
 
 def test_a_success_says_what_who_where_and_what_comes_next(operations: StandInOperations) -> None:
