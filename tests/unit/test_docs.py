@@ -1,4 +1,4 @@
-"""The documentation's example is a configuration that works, and it names every key."""
+"""What the documentation shows is accepted, and what it names exists."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import re
 import typing
 from pathlib import Path
 
+import pytest
+import typer
+import typer.core
 from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 from ruamel.yaml import YAML
 
+from components.release import scenario
+from relevo import cli
 from stacks.settings import PLACEHOLDERS, Settings, load_file
 
 ROOT = Path(__file__).parents[2]
@@ -66,3 +71,53 @@ def test_the_settings_page_explains_every_placeholder() -> None:
 
 def test_the_committed_stack_is_accepted() -> None:
     assert load_file(ROOT / "Pulumi.local.yaml").instances == 2
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_configuration_and_the_scenario_of_the_own_project_are_accepted(tmp_path: Path) -> None:
+    whole, steps, database = re.findall(r"```yaml\n(.*?)```", read("own-project"), re.DOTALL)
+    path = tmp_path / "Pulumi.shop.yaml"
+    path.write_text(whole + database.removeprefix("config:\n"))
+    settings = load_file(path)
+    assert settings.app.build.project == "server"
+    assert settings.database.binaries is not None
+    assert scenario.parse(steps, "docs/own-project.md").steps[0].expect.status == [301]
+
+
+def test_the_smoke_page_names_every_word_of_the_language() -> None:
+    words = {
+        field.alias or name
+        for section in sections(scenario.Scenario)
+        for name, field in section.model_fields.items()
+    }
+    assert {word for word in words if not re.search(rf"\b{word}\b", read("smoke"))} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_on_a_page_exists(page: Path) -> None:
+    known = typer.main.get_command(cli.app)
+    assert isinstance(known, typer.core.TyperGroup)
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    commands = re.findall(r"(?:`|^\$ |&& )(relevo|make) ([a-z-]+)", page.read_text(), re.MULTILINE)
+    assert {word for program, word in commands if program == "relevo"} <= set(known.commands)
+    assert {word for program, word in commands if program == "make"} <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_map_names_what_is_there() -> None:
+    named = re.findall(r"^\| (.+?) \|", read("map"), re.MULTILINE)[2:]
+    paths = [path for cell in named for path in re.findall(r"`([^`<]+)`", cell)]
+    folders = ("", "stacks", "components/release", "tests")  # a row gives the folder once
+    missing = [path for path in paths if not any((ROOT / folder / path).exists() for folder in folders)]
+    assert missing == []
+
+
+def read(page: str) -> str:
+    return (ROOT / "docs" / f"{page}.md").read_text()
