@@ -21,6 +21,7 @@ def receiver(**one) -> Receiver:
 
 
 CONSOLE = receiver(console=True)
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # in apprise
 
 
 def failed(operations: StandInOperations, *receivers: Receiver, after: str | None = "v1"):

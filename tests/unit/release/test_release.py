@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 from dataclasses import dataclass
@@ -173,6 +174,13 @@ def test_the_verification_belongs_to_the_release_that_was_opened(plain) -> None:
     assert inputs["release"] == "printed by open-record"
     assert inputs["target"] == environment["RELEVO_TARGET"]
     assert inputs["spec"] == environment["RELEVO_RELEASE"]
+
+
+def test_the_state_has_the_verification_by_its_name_and_not_its_code(plain) -> None:
+    """Else each change of a line there would be a change of the resource."""
+    provider = base64.b64decode(plain["smoke"].inputs["__provider"])
+    assert b"components.release.smoke" in provider
+    assert len(provider) < 150
 
 
 def test_nothing_is_released_before_the_target_is_there(plain) -> None:
