@@ -16,7 +16,7 @@ from components.release import gate, record
 from components.release.context import SPEC, TARGET, trigger
 from components.release.release import SMOKE, order
 from components.release.smoke import SmokeProvider
-from components.release.spec import Commands, Limits, Spec
+from components.release.spec import Commands, Limits, Receiver, Spec
 from components.target import Completed
 from tests.unit.release.stand_in import (
     CHANGING,
@@ -45,6 +45,7 @@ class StandInEngine:
         self._monkeypatch = monkeypatch
         self._state: dict[str, tuple[tuple[str, str], str]] = {}  # step → its triggers, and what it printed
         self.ran: list[str] = []
+        self.killed_after: str | None = None  # a step whose end it does not get to see
 
     def up(self, spec: Spec) -> str | None:
         """The step that failed, or None. Raises `Killed` as a kill of engine and step does."""
@@ -59,6 +60,9 @@ class StandInEngine:
                 printed = self._smoke(spec) if (name, task) == SMOKE else self._run(task)
                 if printed is None:
                     return name
+                if name == self.killed_after:
+                    self.killed_after = None
+                    raise Killed
                 self._state[name] = (triggers, printed)
             opened = opened or self._state[name][1]
         return None
@@ -195,6 +199,28 @@ def test_a_corrected_release_goes_on_where_it_stopped(engine, operations: StandI
     assert engine.ran[0] == "backup"
     assert newest(operations).id == failed.id
     assert newest(operations).verdict == "succeeded"
+
+
+@pytest.mark.parametrize("step", [name for name, _ in order(spec("v2"))])
+def test_killed_before_the_engine_sees_a_step_end_nothing_is_done_twice(
+    engine: StandInEngine, operations: StandInOperations, step: str, tmp_path
+) -> None:
+    """The step is run again: it must find that it has done its work."""
+    told = tmp_path / "notices"
+    receiver = Receiver(console=False, file=str(told), url=None, apprise_secret=None)
+    engine.up(spec("v1"))
+    operations.calls.clear()
+    engine.killed_after = step
+    with pytest.raises(Killed):
+        engine.up(spec("v2", notify=(receiver,)))
+    assert engine.up(spec("v2", notify=(receiver,))) is None
+    assert engine.ran[0] == step
+    assert serving(operations) == {"v2"}
+    assert len(record.releases(operations.entries())) == 2
+    assert operations.calls.count(ROLES) == 1
+    assert len(operations.acted("backup")) == 1
+    assert len(operations.acted("replace")) == 3, "each instance was replaced once"
+    assert len(told.read_text().splitlines()) == 1
 
 
 def test_killed_before_any_change_the_next_up_converges(engine, operations: StandInOperations) -> None:

@@ -277,6 +277,18 @@ def test_kill_in_the_middle_then_a_failure_gives_back_what_served(operations, si
     assert operations.slots["instance-1"].runs == of(first)
 
 
+def test_what_passed_and_stopped_since_is_not_what_was_before(operations, sites) -> None:
+    """The step is done and run again, since the engine did not see its end; meanwhile v2 has died there."""
+    first = serves(operations, "v1")
+    made, _ = opened(operations, "v2")
+    perform_roll(made)
+    operations.dies.add(image("v2"))
+    operations.slots["instance-1"].runs = None
+    with pytest.raises(StepFailed, match=r"instance-1 serves v1 again\.$"):
+        perform_roll(made)
+    assert operations.slots["instance-1"].runs == of(first)
+
+
 def test_the_same_image_released_again_gives_back_the_release_before(operations, sites) -> None:
     """Killed half-way in a second release of v1: not this release, whose image is the same, is put back."""
     first = serves(operations, "v1")
