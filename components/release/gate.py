@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from components.release import scenario
+from components.release import scenario, verification
 from components.release.context import Context, StepFailed
 from components.release.spec import Probe
 from components.target import Deployment
@@ -101,19 +101,20 @@ def smoke_before_traffic(context: Context, name: str, deployment: Deployment) ->
     # Asked as through the balancer, so that a scenario holds in both places: with the public host and scheme.
     public = httpx.URL(context.operations.public_url)
     try:
-        results = scenario.Runner(
+        results = verification.Runner(
             scenario.parse(context.spec.scenario, "relevo:smoke"),
             base_url=address,
             version=deployment.version,
             secret=context.operations.secret,
             headers={"Host": public.netloc.decode(), "X-Forwarded-Proto": public.scheme},
         ).run()
-    except scenario.ScenarioFailed as fault:
+    except verification.ScenarioFailed as fault:
         raise StepFailed(
-            f"{name} fails the smoke scenario before any traffic: {fault}", scenario.recorded(fault.results)
+            f"{name} fails the smoke scenario before any traffic: {fault}",
+            verification.recorded(fault.results),
         ) from None
     print(f"{name}: {len(results)} smoke requests passed before any traffic", flush=True)
-    return scenario.recorded(results)
+    return verification.recorded(results)
 
 
 def stay_up(context: Context, name: str) -> None:

@@ -1,20 +1,11 @@
-"""The smoke scenario: requests in order, what each must answer, and the clean-up that always runs.
-
-The language is told in docs/smoke.md.
-"""
+"""The language of smoke scenarios, told in docs/smoke.md. verification.py runs them."""
 
 from __future__ import annotations
 
-import fnmatch
-import json
 import re
-import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from typing import Annotated, Any, Self
 
-import httpx
 import jsonpath
 from pydantic import (
     AfterValidator,
@@ -29,44 +20,15 @@ from pydantic import (
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from components.release.masking import Masking
-
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)\}")
 BUILT_IN = ("run.id", "release.version")
-LONGEST_REQUEST = 30.0  # seconds, where the scenario says nothing
-RETRY_PAUSE = 0.2
-SHOWN = 200  # characters of an answer in an error
 
 
 class ScenarioError(Exception):
     """The scenario cannot be used. One line: file, place, what was found, remedy."""
 
 
-class ScenarioFailed(Exception):
-    """A request was not answered as expected. One line; how each request went is in `results`."""
-
-    def __init__(self, message: str, results: tuple[Result, ...]) -> None:
-        super().__init__(message)
-        self.results = results
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """One request as it went. `fault` is None when it was answered as expected."""
-
-    name: str
-    status: int | None  # None: no answer
-    milliseconds: int
-    fault: str | None
-
-
-def recorded(results: Sequence[Result]) -> dict[str, Any]:
-    """The results as the data of a step in the record."""
-    return {"requests": [asdict(result) for result in results]}
-
-
-# -- the language --------------------------------------------------------------------------------------
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     return float(text.removesuffix("ms")) / 1000 if text.endswith("ms") else float(text.removesuffix("s"))
 
 
@@ -150,8 +112,8 @@ class Step(Part):
     retry: Retry | None = None
 
     def placeholders(self) -> Iterator[str]:
-        yield from _placeholders(self.request)
-        yield from _placeholders(self.expect)
+        yield from placeholders(self.request)
+        yield from placeholders(self.expect)
 
 
 class Scenario(Part):
@@ -163,11 +125,11 @@ class Scenario(Part):
     def secrets(self) -> frozenset[str]:
         """Names of the secrets that it uses."""
         return frozenset(
-            name.removeprefix("secret.") for name in _placeholders(self) if name.startswith("secret.")
+            name.removeprefix("secret.") for name in placeholders(self) if name.startswith("secret.")
         )
 
 
-def _placeholders(part: Part) -> list[str]:
+def placeholders(part: Part) -> list[str]:
     return PLACEHOLDER.findall(part.model_dump_json(by_alias=True))
 
 
@@ -222,203 +184,3 @@ def _check_names(scenario: Scenario, source: str) -> None:
         for number, step in enumerate(steps):
             check(f'{part}[{number}] "{step.name}"', step.placeholders())
             known |= step.capture.keys()
-
-
-# -- running it ----------------------------------------------------------------------------------------
-class Runner:
-    """Runs a scenario once against one address. Redirects are not followed.
-
-    `secret` gives the value of a name; no value gets into a fault or a result. `headers` are those of every
-    request which the scenario does not set itself.
-    """
-
-    def __init__(
-        self,
-        scenario: Scenario,
-        *,
-        base_url: str,
-        version: str,
-        secret: Callable[[str], str],
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        secrets = {name: secret(name) for name in scenario.secrets()}
-        self._scenario = scenario
-        self._masked = Masking(secrets.values())
-        self._values: dict[str, Any] = {"run.id": uuid.uuid4().hex, "release.version": version}
-        self._values |= {f"secret.{name}": value for name, value in secrets.items()}
-        for name, value in scenario.variables.items():
-            self._values[name] = self._fill(value)
-        self._base_url = base_url
-        self._headers = httpx.Headers(dict(headers or {}))
-        self._headers.update(self._texts(scenario.headers))
-        self._results: list[Result] = []
-
-    def run(self) -> tuple[Result, ...]:
-        """The results, all as expected. Raises `ScenarioFailed` with the first fault, after the clean-up."""
-        faults: list[str] = []
-        with httpx.Client(base_url=self._base_url, timeout=LONGEST_REQUEST, trust_env=False) as client:
-            try:
-                for step in self._scenario.steps:
-                    if fault := self._step(client, step):
-                        faults.append(fault)
-                        break
-            finally:
-                for step in self._scenario.cleanup:
-                    # what was never captured was never made: there is nothing to clean
-                    if not self._undefined(step) and (fault := self._step(client, step)):
-                        faults.append(f"clean-up {fault}")
-        results = tuple(self._results)
-        if faults:
-            raise ScenarioFailed("; and ".join(faults), results)
-        return results
-
-    def _step(self, client: httpx.Client, step: Step) -> str | None:
-        """Run one request, again where it may be; its fault, or None."""
-        deadline = time.monotonic() + (_seconds(step.retry.for_) if step.retry else 0)
-        while True:
-            began = time.monotonic()
-            status, fault = self._ask(client, step)
-            if fault is None or time.monotonic() >= deadline:
-                break
-            time.sleep(RETRY_PAUSE)
-        if fault is not None:
-            fault = self._masked(f'"{step.name}" {step.request.method} {step.request.path}: {fault}')
-        milliseconds = round((time.monotonic() - began) * 1000)
-        self._results.append(Result(name=step.name, status=status, milliseconds=milliseconds, fault=fault))
-        return fault
-
-    def _ask(self, client: httpx.Client, step: Step) -> tuple[int | None, str | None]:
-        request, expect = step.request, step.expect
-        within = _seconds(expect.within) if expect.within else LONGEST_REQUEST
-        headers = httpx.Headers(self._headers)
-        began = time.monotonic()
-        try:
-            headers.update(self._texts(request.headers))
-            response = client.request(
-                request.method,
-                self._text(request.path),
-                headers=headers,
-                json=self._fill(request.json_),
-                data=None if request.form is None else self._texts(request.form),
-                timeout=within + 1,
-            )
-        except httpx.TimeoutException:
-            return None, f"no answer within {within:g} s"
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            return None, f"no answer ({type(error).__name__}: {self._shown(str(error))})"
-        took = time.monotonic() - began
-        fault = self._compare(expect, response)
-        if fault is None and took > within:
-            fault = f"answered after {took:.2f} s, but expected within {within:g} s"
-        return response.status_code, fault or self._capture(step, response)
-
-    def _compare(self, expect: Expect, response: httpx.Response) -> str | None:
-        status = response.status_code
-        if not (status in expect.status if expect.status else response.is_success):
-            wanted = " or ".join(map(str, expect.status)) if expect.status else "2xx"
-            return f"status is {status}, but expected {wanted}: {self._shown(response.text)}"
-        for name, pattern in expect.headers.items():
-            found, wanted = response.headers.get(name), self._text(pattern)
-            if found is None or not fnmatch.fnmatchcase(found, wanted):
-                shown = "missing" if found is None else self._shown(found)
-                return f"header {name} is {shown}, but expected {wanted}"
-        if expect.text is not None:
-            wanted = self._text(expect.text.contains)
-            if wanted not in response.text:
-                return f"the text is {self._shown(response.text)}, but expected to contain {wanted}"
-        if not expect.json_:
-            return None
-        document = _json(response)
-        if document is MISSING:
-            return f"the answer is not JSON, but {next(iter(expect.json_))} is expected in it"
-        for path, wanted in expect.json_.items():
-            fault = self._compare_value(path, jsonpath.findall(path, document), self._fill(wanted))
-            if fault is not None:
-                return fault
-        return None
-
-    def _compare_value(self, path: str, found: list[Any], wanted: Any) -> str | None:
-        if isinstance(wanted, dict) and wanted.keys() == {"count_at_least"}:
-            items = found[0] if len(found) == 1 and isinstance(found[0], list) else found
-            least = wanted["count_at_least"]
-            return (
-                None
-                if len(items) >= least
-                else f"{path} has {len(items)} items, but expected at least {least}"
-            )
-        if not found:
-            return f"{path} is missing, but expected {self._shown(_dumped(wanted))}"
-        shown = f"{path} is {self._shown(_dumped(found[0]))}, but expected"
-        if isinstance(wanted, dict) and wanted.keys() == {"contains"}:
-            part = wanted["contains"]
-            if isinstance(found[0], str):
-                contained = isinstance(part, str) and part in found[0]
-            else:
-                contained = isinstance(found[0], (list, dict)) and part in found[0]
-            return None if contained else f"{shown} to contain {self._shown(_dumped(part))}"
-        return None if _same(found[0], wanted) else f"{shown} {self._shown(_dumped(wanted))}"
-
-    def _capture(self, step: Step, response: httpx.Response) -> str | None:
-        document = _json(response) if step.capture else None
-        for name, path in step.capture.items():
-            found = [] if document is MISSING else jsonpath.findall(path, document)
-            if not found:
-                return (
-                    f"{path} is missing, but {name} is to be captured from it: {self._shown(response.text)}"
-                )
-            self._values[name] = found[0]
-        return None
-
-    def _undefined(self, step: Step) -> bool:
-        return any(name not in self._values for name in step.placeholders())
-
-    def _fill(self, value: Any) -> Any:
-        """`value` with its placeholders replaced. A whole placeholder keeps the value's JSON type."""
-        if isinstance(value, str):
-            whole = PLACEHOLDER.fullmatch(value)
-            return self._values[whole[1]] if whole else self._text(value)
-        if isinstance(value, dict):
-            return {name: self._fill(item) for name, item in value.items()}
-        if isinstance(value, list):
-            return [self._fill(item) for item in value]
-        return value
-
-    def _text(self, text: str) -> str:
-        def word(match: re.Match[str]) -> str:
-            value = self._values[match[1]]
-            return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-        return PLACEHOLDER.sub(word, text)
-
-    def _texts(self, texts: Mapping[str, str]) -> dict[str, str]:
-        return {name: self._text(text) for name, text in texts.items()}
-
-    def _shown(self, text: str) -> str:
-        """The beginning of what was found, on one line. Masked before it is cut."""
-        line = " ".join(self._masked(text).split())
-        return line if len(line) <= SHOWN else f"{line[:SHOWN]}…"
-
-
-MISSING = object()
-
-
-def _json(response: httpx.Response) -> Any:
-    try:
-        return response.json()
-    except ValueError:
-        return MISSING
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Equal as JSON: 1 is 1.0, but not true, which Python takes for 1."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return one == other
-
-
-def _dumped(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -22,17 +22,19 @@ INPUTS = ("release", "target", "spec")
 def smoke(context: Context, release: Release) -> Mapping[str, Any]:
     """Every request of the scenario as it went. Raises `StepFailed` with the first that went wrong."""
     if context.spec.scenario is None:
-        return scenario.recorded(())
+        return {"requests": []}
+    from components.release import verification  # which imports httpx, and a preview does without
+
     try:
-        results = scenario.Runner(
+        results = verification.Runner(
             scenario.parse(context.spec.scenario, "relevo:smoke"),
             base_url=context.operations.public_url,
             version=release.version,
             secret=context.operations.secret,
         ).run()
-    except scenario.ScenarioFailed as fault:
-        raise StepFailed(f"smoke: {fault}", scenario.recorded(fault.results)) from None
-    return scenario.recorded(results)
+    except verification.ScenarioFailed as fault:
+        raise StepFailed(f"smoke: {fault}", verification.recorded(fault.results)) from None
+    return verification.recorded(results)
 
 
 class SmokeProvider(ResourceProvider):

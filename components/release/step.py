@@ -30,6 +30,6 @@ def step(
         environment={TARGET: target, SPEC: spec, "PYTHONUNBUFFERED": "1"},
         triggers=list(triggers),
         logging=Logging.STDOUT_AND_STDERR,
-        add_previous_output_in_env=False,  # no step reads it, and a long one would not fit into an environment
+        add_previous_output_in_env=False,  # unused, and a long one would not fit
         opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after)),
     )
