@@ -32,7 +32,7 @@ class Target:
 
     stack: str
     instances: tuple[str, ...]  # in rolling order
-    processes: tuple[str, ...]  # further processes of the same artefact (worker, scheduler), rolled before instances
+    processes: tuple[str, ...]  # further ones of the same artefact (worker, scheduler), rolled first
     operations: str  # "package.module:Class", built as Class(facts)
     facts: pulumi.Output[dict[str, Any]]
     public_url: pulumi.Output[str]
@@ -41,7 +41,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """One artefact put on an instance by one release. `release` is unique, so it also tells a stale process apart."""
+    """One artefact put on an instance by one release, whose unique id also tells a stale process apart."""
 
     image: str  # app@sha256:<64 hex>
     version: str  # version tag of the manifest, e.g. "v2"
@@ -143,8 +143,10 @@ class Operations(Protocol):
         """One step of a stack at a time. Held by the step's children too, so that an orphan keeps it."""
         ...
 
-    def manage(self, image: str, arguments: Sequence[str], *, release: str, process: str = "manage") -> Completed:
-        """Run `manage.py` of the artefact in the environment of `process` ("manage", "web", or a process's name)."""
+    def manage(
+        self, image: str, arguments: Sequence[str], *, release: str, process: str = "manage"
+    ) -> Completed:
+        """Run `manage.py` of the artefact in the environment of `process`: "manage", "web", or its name."""
         ...
 
     def django_facts(self, image: str, *, release: str, process: str) -> DjangoFacts: ...
@@ -166,7 +168,7 @@ class Operations(Protocol):
         ...
 
     def withdraw(self, name: str) -> None:
-        """Stop what runs there and leave it stopped and out of rotation (no earlier deployment to go back to)."""
+        """Stop what runs there and leave it out of rotation: there is no earlier deployment to go back to."""
         ...
 
     def deployed(self, name: str) -> Deployment | None:

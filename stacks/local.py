@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from components.local.app import App, AppArgs
 from components.local.cache import Cache, CacheArgs
 from components.local.database import Database, DatabaseArgs
 from components.local.edge import Edge, EdgeArgs, Probe
-from components.local.gunicorn import capacity
+from components.local.gunicorn import capacity, cores
 from components.local.processes import Supervisor, SupervisorArgs
 from components.local.secrets import Vault, VaultArgs
 from components.local.storage import Storage, StorageArgs
@@ -24,11 +23,11 @@ OPERATIONS = "components.local.operations:LocalOperations"
 
 
 def compose(stack: str, root: Path, settings: Settings) -> Target:
-    """Database, cache, slots for the processes and the balancer. Raises `TargetError` before anything is made."""
+    """Database, cache, slots for the processes, balancer. Raises `TargetError` before anything is made."""
     app = settings.app
     instances = settings.instance_names
     sized = capacity(
-        cores=os.cpu_count() or 1,
+        cores=cores(),
         instances=len(instances),
         max_connections=settings.database.max_connections,
         processes=len(app.processes),
@@ -50,7 +49,6 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
             },
         ),
     )
-    ports = storage.ports
     after_storage = pulumi.ResourceOptions(depends_on=[storage])
     vault = Vault(
         "vault",
@@ -63,7 +61,7 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
         "database",
         DatabaseArgs(
             state=state,
-            port=ports["database"],
+            port=storage.port("database"),
             database=settings.database.name,
             user=settings.database.user,
             max_connections=settings.database.max_connections,
@@ -73,14 +71,14 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
     )
     cache = Cache(
         "cache",
-        CacheArgs(state=state, port=ports["cache"], max_memory_mb=settings.cache.max_memory_mb),
+        CacheArgs(state=state, port=storage.port("cache"), max_memory_mb=settings.cache.max_memory_mb),
         supervised,
     )
     slots = App(
         "app",
         AppArgs(
             state=state,
-            instances={name: ports[name] for name in instances},
+            instances={name: storage.port(name) for name in instances},
             processes=tuple(app.processes),
         ),
         pulumi.ResourceOptions(depends_on=[database, cache]),
@@ -89,9 +87,9 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
         "edge",
         EdgeArgs(
             state=state,
-            port=ports["public"],
-            stats_port=ports["stats"],
-            instances={name: ports[name] for name in instances},
+            port=storage.port("public"),
+            stats_port=storage.port("stats"),
+            instances={name: storage.port(name) for name in instances},
             probe=Probe(
                 path=app.probe.path,
                 status=app.probe.status,
@@ -128,7 +126,7 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
         instances=instances,
         processes=tuple(app.processes),
         operations=OPERATIONS,
-        facts=ports.apply(lambda known: {**facts, "ports": known}),
+        facts=storage.ports.apply(lambda known: {**facts, "ports": known}),
         public_url=edge.url,
         ready=(database, cache, slots, edge),
     )

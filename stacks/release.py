@@ -13,7 +13,8 @@ def release_spec(settings: Settings, root: Path) -> Spec:
     """`root` is the folder of Pulumi.yaml. Raises `SettingsError` and `ScenarioError`."""
     if settings.image is None:
         raise SettingsError(
-            "relevo:image is missing, but a digest says what to release; relevo build PATH, then relevo pin DIGEST."
+            "relevo:image is missing, but a digest says what to release; "
+            "run relevo build PATH, then relevo pin DIGEST."
         )
     app = settings.app
     return Spec(
@@ -40,7 +41,8 @@ def read_scenario(name: str, root: Path) -> str:
         text = (root / name).read_text()
     except OSError as error:
         raise SettingsError(
-            f"relevo:smoke is {name}, but it cannot be read ({error.strerror}); give a path relative to Pulumi.yaml."
+            f"relevo:smoke is {name}, but it cannot be read ({error.strerror}); "
+            f"give a path relative to Pulumi.yaml."
         ) from None
     scenario.parse(text, name)
     return text

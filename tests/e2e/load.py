@@ -71,6 +71,7 @@ class Load:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.send_signal(signal.SIGINT)
+        output = log = ""
         try:
             output, log = self._process.communicate(timeout=30)
             folder = Path(self._folder.name)
