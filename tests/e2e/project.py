@@ -149,6 +149,16 @@ class Project:
                 if process.environ().get("RELEVO_PROGRAM", "").startswith(str(self.folder)):
                     yield process
 
+    def versions(self) -> dict[str, str]:
+        """Program → the version that its processes were started with, from the processes themselves."""
+        found = {}
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                environment = process.environ()
+                if "RELEVO_VERSION" in environment:
+                    found[environment["RELEVO_PROGRAM"].rpartition("/")[2]] = environment["RELEVO_VERSION"]
+        return found
+
     def remove(self) -> None:
         """Destroy the stack and its data; fails when a process is left."""
         if self.configuration.exists():
