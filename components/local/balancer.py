@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from components.local.environment import HOST
 from components.local.layout import Layout
 from components.local.supervisor import Supervisor
 from components.target import TargetError
@@ -34,6 +35,11 @@ class EdgeSettings:
     instances: Mapping[str, int]
     probe: Probe
 
+    @property
+    def probe_headers(self) -> dict[str, str]:
+        """What the balancer sends with the probe."""
+        return {"Host": f"{HOST}:{self.port}", **self.probe.headers}
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -47,6 +53,10 @@ class Balancer(Protocol):
 
     def ensure(self, settings: EdgeSettings) -> None:
         """Have it running as set; a change loses no request. Raises `TargetError`."""
+        ...
+
+    def running(self) -> EdgeSettings | None:
+        """The settings it was last given; None when it does not run."""
         ...
 
     def answers(self) -> bool:

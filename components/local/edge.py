@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from pulumi.dynamic import Resource
 
 from components.local.balancer import PROGRAM, Balancer, EdgeSettings, Probe, balancer
 from components.local.environment import HOST
+from components.local.launch import Launch
 from components.local.layout import Layout
 from components.local.provider import LocalProvider, Properties
 from components.local.supervisor import Supervisor
@@ -20,17 +21,13 @@ __all__ = ["Edge", "EdgeArgs", "Probe"]
 
 class EdgeProvider(LocalProvider):
     def fault(self, inputs: Properties) -> tuple[str, str] | None:
-        _balancer(inputs)  # raises on a machine that has none
-        return None
+        fault = probe_fault(
+            _balancer(inputs), _settings(inputs), lambda name: _version(Path(inputs["state"]), name)
+        )
+        return ("probe", fault) if fault else None
 
     def ensure(self, inputs: Properties) -> Properties:
-        settings = EdgeSettings(
-            port=inputs["port"],
-            stats_port=inputs["stats_port"],
-            instances=inputs["instances"],
-            probe=Probe(**inputs["probe"]),
-        )
-        _balancer(inputs).ensure(settings)
+        _balancer(inputs).ensure(_settings(inputs))
         return {"url": f"http://{HOST}:{inputs['port']}"}
 
     def drifted(self, inputs: Properties, outputs: Properties) -> bool:
@@ -38,6 +35,59 @@ class EdgeProvider(LocalProvider):
 
     def remove(self, inputs: Properties) -> None:
         Supervisor(Layout(Path(inputs["state"]))).remove(PROGRAM)
+
+
+def probe_fault(balancer: Balancer, wanted: EdgeSettings, version: Callable[[str], str | None]) -> str | None:
+    """Why the balancer cannot be given another probe: it uses it at once, before any new version runs."""
+    running = balancer.running()
+    if running is None or running.probe == wanted.probe:
+        return None
+    for name, port in running.instances.items():
+        if name not in wanted.instances or not balancer.in_rotation(name):
+            continue
+        answer = _answer(port, wanted)
+        if answer != f"answers {wanted.probe.status}":
+            return (
+                f"relevo:app.probe expects {wanted.probe.status} of {wanted.probe.path}, but "
+                f"{version(name) or 'what runs'} on {name} {answer}; release with the probe that both "
+                f"versions answer, then change it."
+            )
+    return None
+
+
+def _answer(port: int, settings: EdgeSettings) -> str:
+    """What the instance on `port` does when it is asked as the balancer would."""
+    import httpx  # only where a probe changes: it takes long
+
+    probe = settings.probe
+    try:
+        response = httpx.get(
+            f"http://{HOST}:{port}{probe.path}",
+            headers=settings.probe_headers,
+            timeout=probe.timeout_seconds,
+            trust_env=False,
+        )
+    except httpx.TimeoutException:
+        return f"does not answer within {probe.timeout_seconds:g} s"
+    except httpx.HTTPError as error:
+        return f"does not answer ({type(error).__name__})"
+    return f"answers {response.status_code}"
+
+
+def _version(state: Path, name: str) -> str | None:
+    try:
+        return Launch.from_json(Layout(state).launch(name).read_text()).deployment.version
+    except FileNotFoundError:
+        return None
+
+
+def _settings(inputs: Properties) -> EdgeSettings:
+    return EdgeSettings(
+        port=inputs["port"],
+        stats_port=inputs["stats_port"],
+        instances=inputs["instances"],
+        probe=Probe(**inputs["probe"]),
+    )
 
 
 def _balancer(inputs: Properties) -> Balancer:

@@ -43,8 +43,7 @@ def configuration(
 ) -> str:
     """The text of haproxy.cfg. Instances that are not in `rotation` start out of it."""
     probe = settings.probe
-    headers = {"Host": f"127.0.0.1:{settings.port}", **probe.headers}
-    check = " ".join(f"hdr {name} {_quoted(value)}" for name, value in headers.items())
+    check = " ".join(f"hdr {name} {_quoted(value)}" for name, value in settings.probe_headers.items())
     servers = [
         f"    server {name} 127.0.0.1:{port} check{'' if name in rotation else ' disabled'}"
         for name, port in settings.instances.items()
@@ -134,10 +133,12 @@ class HAProxy:
             self._supervisor.replace(self._program())
         self._wait(settings)
 
+    def running(self) -> EdgeSettings | None:
+        return self._settings() if self._settings_file.exists() and self._running() else None
+
     def answers(self) -> bool:
-        return (
-            self._settings_file.exists() and self._running() and self._revision() == _digest(self._settings())
-        )
+        settings = self.running()
+        return settings is not None and self._revision() == _digest(settings)
 
     def drain(self, name: str, *, timeout: float) -> None:
         self._rotate(name, into=False)

@@ -115,6 +115,10 @@ class Layout:
         """The value of RELEVO_PROGRAM by which a running process is known as ours."""
         return f"{self.root}/{program}"
 
+    def launch(self, program: str) -> Path:
+        """What an instance or process was last started with, a `Launch`."""
+        return self.programs / f"{program}.json"
+
     def log(self, program: str) -> Path:
         return self.logs / f"{program}.log"
 

@@ -189,12 +189,18 @@ class LocalOperations:
         )
         launch.environment()  # raises for a secret that is missing, while the old one still runs
         self._supervisor.stop(name)
-        durable.write(self._launch_file(name), launch.to_json())
+        durable.write(self._layout.launch(name), launch.to_json())
         self._supervisor.replace(
             Program(
                 name=name,
                 # -P: the project's folder must not come before our own modules
-                command=(sys.executable, "-P", "-m", "components.local.launch", str(self._launch_file(name))),
+                command=(
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "components.local.launch",
+                    str(self._layout.launch(name)),
+                ),
                 start_seconds=INSTANCE_START_SECONDS if self._serves(name) else PROCESS_START_SECONDS,
                 stop_seconds=STOP_SECONDS,
             )
@@ -279,12 +285,9 @@ class LocalOperations:
             )
         return (str(path), *arguments)
 
-    def _launch_file(self, name: str) -> Path:
-        return self._layout.programs / f"{name}.json"
-
     def _launch(self, name: str) -> Launch | None:
         try:
-            return Launch.from_json(self._launch_file(name).read_text())
+            return Launch.from_json(self._layout.launch(name).read_text())
         except FileNotFoundError:
             return None
 

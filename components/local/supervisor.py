@@ -189,7 +189,7 @@ class Supervisor:
         """Stop the program and forget it."""
         self.stop(name)
         self._path(name).unlink(missing_ok=True)
-        (self._layout.programs / f"{name}.json").unlink(missing_ok=True)
+        self._layout.launch(name).unlink(missing_ok=True)
         if self.running():
             with self._rpc() as rpc:
                 rpc.reloadConfig()

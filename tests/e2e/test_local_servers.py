@@ -173,6 +173,7 @@ class Stack:
     store: Path
     instances: tuple[str, ...] = ("instance-1", "instance-2")
     max_connections: int = 60
+    probe: str = "/"
     made: dict[str, tuple[LocalProvider, dict[str, Any]]] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
 
@@ -190,7 +191,7 @@ class Stack:
         for name in self.instances:
             yield name, SlotProvider(), {**state, "slot": name, "port": self.ports[name]}
         yield "worker", SlotProvider(), {**state, "slot": "worker", "port": 0}
-        probe = {"path": "/", "status": 200, "headers": {}, "timeout_seconds": 2.0}
+        probe = {"path": self.probe, "status": 200, "headers": {}, "timeout_seconds": 2.0}
         places = {name: self.ports[name] for name in self.instances}
         edge = {
             "port": self.ports["public"],
@@ -625,6 +626,19 @@ def test_instances_come_and_go_under_load_without_a_failed_request(
     assert load.failures == []
     assert {name: pid(stack, name) for name in kept} == kept
     assert stack.up() == []
+
+
+def test_a_probe_that_what_serves_does_not_answer_is_refused_before_anything_changes(stack: Stack) -> None:
+    stack.probe = "/ready/"
+    (_, provider, inputs) = list(stack.wanted())[-1]
+    (failure,) = provider.check({}, inputs).failures
+    assert failure.property == "probe"
+    assert "on instance-1 answers 404" in failure.reason
+    stack.probe = "/notes/"
+    assert stack.up() == ["edge"]
+    stack.probe = "/"
+    assert stack.up() == ["edge"]
+    assert answers(stack.url)
 
 
 def test_more_connections_are_a_change_that_keeps_the_rows(stack: Stack) -> None:
