@@ -191,7 +191,7 @@ def secret_set(
 
     value = typer.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.read().removesuffix("\n")
     secret.put(Project.here(), stack, name, value)
-    print(f"{name} is set; processes read it when they next start")
+    print(f"{name} is set; it takes effect with the next pulumi up, a release with the same artefact")
 
 
 def _build(project: Project, path: Path, stack: str) -> Stored:

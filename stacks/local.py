@@ -126,7 +126,10 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
         instances=instances,
         processes=tuple(app.processes),
         operations=OPERATIONS,
-        facts=storage.ports.apply(lambda known: {**facts, "ports": known}),
+        facts=pulumi.Output.all(ports=storage.ports, secret_versions=vault.versions).apply(
+            # The versions are read by no step: a replaced secret is a reason to release again.
+            lambda known: {**facts, **known}
+        ),
         public_url=edge.url,
         ready=(database, cache, slots, edge),
     )

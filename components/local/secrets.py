@@ -16,11 +16,15 @@ from components.local.provider import LocalProvider, Properties
 
 class VaultProvider(LocalProvider):
     def ensure(self, inputs: Properties) -> Properties:
-        _vault(inputs).generate(_generated(inputs))
-        return {"names": sorted(inputs["secrets"])}
+        vault, names = _vault(inputs), sorted(inputs["secrets"])
+        vault.generate(_generated(inputs))
+        vault.mark(names)
+        return {"names": names, "versions": vault.versions(names)}
 
     def drifted(self, inputs: Properties, outputs: Properties) -> bool:
-        return bool(_vault(inputs).missing(_generated(inputs)))
+        vault = _vault(inputs)
+        replaced = vault.versions(inputs["secrets"]) != outputs.get("versions")
+        return replaced or bool(vault.missing(_generated(inputs)))
 
 
 def _vault(inputs: Properties) -> vault.Vault:
@@ -33,6 +37,7 @@ def _generated(inputs: Properties) -> list[str]:
 
 class Secrets(Resource, module="relevo", name="Vault"):
     names: pulumi.Output[list[str]]
+    versions: pulumi.Output[dict[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +49,19 @@ class VaultArgs:
 
 
 class Vault(pulumi.ComponentResource):
-    """The secrets; the engine only sees their names. They stay when the stack is destroyed, as data does."""
+    """The secrets; the engine sees their names, and of each a version that changes when it is replaced.
+
+    They stay when the stack is destroyed, as data does.
+    """
 
     def __init__(self, name: str, args: VaultArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("relevo:local:Vault", name, None, opts)
         secrets = Secrets(
             VaultProvider(),
             f"{name}-secrets",
-            {"state": args.state, "secrets": dict(args.secrets), "names": None},
+            {"state": args.state, "secrets": dict(args.secrets), "names": None, "versions": None},
             pulumi.ResourceOptions(parent=self),
         )
         self.names = secrets.names
-        self.register_outputs({"names": self.names})
+        self.versions = secrets.versions
+        self.register_outputs({"names": self.names, "versions": self.versions})

@@ -1,4 +1,7 @@
-"""The local vault: one 0600 file a secret in a 0700 folder. Values are never shown, only names."""
+"""The local vault: one 0600 file a secret in a 0700 folder. Values are never shown, only names.
+
+Beside each lies its version, a random id of the value, by which the engine knows a value that was replaced.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,11 @@ class Vault:
 
     def write(self, name: str, value: str) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        durable.write(self._path(name), value)
+        path = self._path(name)
+        # Without a version meanwhile: a kill between the two must not leave the old one with the new value.
+        self._version(name).unlink(missing_ok=True)
+        durable.write(path, value)
+        self.mark([name])
 
     def generate(self, names: Iterable[str]) -> None:
         """Make a random value for each of `names` that has none. An existing one is never replaced."""
@@ -47,6 +54,7 @@ class Vault:
             path = self._path(name)
             if path.exists():
                 continue
+            self._version(name).unlink(missing_ok=True)
             fresh = path.with_name(f".{name}.{os.getpid()}.{secrets.token_hex(4)}")
             durable.write(fresh, secrets.token_urlsafe(48))
             try:
@@ -55,6 +63,16 @@ class Vault:
                 pass
             finally:
                 fresh.unlink()
+
+    def mark(self, names: Iterable[str]) -> None:
+        """Give a version to each of `names` that has a value but none."""
+        for name in names:
+            if self._path(name).exists() and not self._version(name).exists():
+                durable.write(self._version(name), secrets.token_hex(8))
+
+    def versions(self, names: Iterable[str]) -> dict[str, str]:
+        """Name → version, which is another one whenever the value was written; of those that have one."""
+        return {name: self._version(name).read_text() for name in names if self._version(name).exists()}
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Those of `names` that do not resolve to a value."""
@@ -71,6 +89,9 @@ class Vault:
     def _resolves(self, name: str) -> bool:
         path = self._path(name)
         return path.is_file() and path.stat().st_size > 0
+
+    def _version(self, name: str) -> Path:
+        return self._path(name).with_name(f".{name}.version")
 
     def _path(self, name: str) -> Path:
         if not NAME.fullmatch(name):

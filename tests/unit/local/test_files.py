@@ -12,6 +12,7 @@ import pytest
 
 from components.local import durable, ports
 from components.local.layout import SOCKET_PATH, Layout
+from components.local.secrets import VaultProvider
 from components.local.vault import OWN, Vault
 from components.target import TargetError
 
@@ -88,7 +89,7 @@ def test_secrets_are_private_and_never_replaced(layout: Layout) -> None:
     assert len(vault.read("JWT_SIGNING_KEY")) >= 48
     assert vault.names() == ["JWT_SIGNING_KEY", "SECRET_KEY"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in layout.secrets.iterdir()} == {0o600}
-    assert len(list(layout.secrets.iterdir())) == 2 + len(OWN)
+    assert len([path for path in layout.secrets.iterdir() if path.name[0] != "."]) == 2 + len(OWN)
 
 
 def test_two_that_generate_at_once_agree(layout: Layout) -> None:
@@ -99,6 +100,68 @@ def test_two_that_generate_at_once_agree(layout: Layout) -> None:
     for thread in threads:
         thread.join()
     assert [path.name for path in layout.secrets.iterdir()] == ["KEY"]
+
+
+def test_a_secrets_version_changes_only_when_it_is_written(layout: Layout) -> None:
+    vault, names = Vault(layout.secrets), ["GIVEN", "MADE", "MISSING"]
+    vault.write("GIVEN", "one")
+    vault.generate(["MADE"])
+    vault.mark(names)
+    first = vault.versions(names)
+    assert set(first) == {"GIVEN", "MADE"}
+    vault.generate(["MADE"])
+    vault.mark(names)
+    assert vault.versions(names) == first
+    vault.write("GIVEN", "one")
+    (layout.secrets / "MADE").unlink()
+    vault.generate(["MADE"])
+    vault.mark(names)
+    assert not set(vault.versions(names).values()) & set(first.values()), "says nothing of the value"
+    assert vault.names() == ["GIVEN", "MADE"]
+
+
+def test_a_write_that_was_killed_halfway_counts_as_a_new_value(layout: Layout, monkeypatch) -> None:
+    vault = Vault(layout.secrets)
+    vault.write("KEY", "old")
+    before = vault.versions(["KEY"])
+    with monkeypatch.context() as patched:
+        patched.setattr(vault, "mark", lambda names: None)
+        vault.write("KEY", "new")
+    vault.mark(["KEY"])
+    assert vault.versions(["KEY"]) not in ({}, before)
+
+
+def test_a_replaced_secret_is_a_change_and_nothing_else_is(layout: Layout) -> None:
+    """`pulumi up` has nothing to do for a change that it cannot see."""
+    provider, vault = VaultProvider(), Vault(layout.secrets)
+    inputs = {"state": str(layout.root), "secrets": {"SECRET_KEY": True, "STRIPE_KEY": False}}
+    outputs = provider.create(inputs).outs
+    assert outputs is not None
+    assert set(outputs["versions"]) == {"SECRET_KEY"}, "not the target's own"
+    assert not provider.diff("", outputs, inputs).changes
+    for value in ("given", "replaced"):
+        vault.write("STRIPE_KEY", value)
+        assert provider.diff("", outputs, inputs).changes
+        updated = provider.update("", outputs, inputs).outs
+        assert updated is not None
+        assert updated["versions"]["SECRET_KEY"] == outputs["versions"]["SECRET_KEY"]
+        assert not provider.diff("", updated, inputs).changes
+        outputs = updated
+
+
+def test_a_vault_from_before_there_were_versions_gets_them_once(layout: Layout) -> None:
+    inputs = {"state": str(layout.root), "secrets": {"SECRET_KEY": True}}
+    (layout.secrets / "SECRET_KEY").write_text("from before")
+    provider = VaultProvider()
+    outputs = provider.create(inputs).outs
+    assert outputs is not None
+    before = {name: value for name, value in outputs.items() if name != "versions"}
+    for path in layout.secrets.glob(".*.version"):
+        path.unlink()
+    assert provider.diff("", before, inputs).changes
+    updated = provider.update("", before, inputs).outs
+    assert updated is not None
+    assert not provider.diff("", updated, inputs).changes
 
 
 def test_a_missing_secret_is_named(layout: Layout) -> None:
