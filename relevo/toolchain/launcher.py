@@ -60,7 +60,8 @@ def prepare(environment: MutableMapping[str, str], pulumi: str, *, own_home: boo
     if "PULUMI_BACKEND_URL" not in environment:
         backend = STATE / "pulumi"
         backend.mkdir(parents=True, exist_ok=True)
-        environment["PULUMI_BACKEND_URL"] = backend.as_uri()
+        # Without sidecar files: one that a killed engine leaves empty makes the whole checkpoint unreadable.
+        environment["PULUMI_BACKEND_URL"] = f"{backend.as_uri()}?metadata=skip"
     if not environment.keys() & {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"}:
         environment["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(ensure_passphrase(STATE / "passphrase"))
 

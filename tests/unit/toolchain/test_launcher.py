@@ -33,7 +33,7 @@ def write_lock(backend: Path, **changes: object) -> Path:
 def test_a_local_stack_gets_a_backend_and_a_passphrase(checkout: Path):
     environment = {"PATH": "/usr/bin"}
     launcher.prepare(environment, "/opt/pulumi/bin/pulumi", own_home=False)
-    assert environment["PULUMI_BACKEND_URL"] == f"file://{checkout}/.relevo/pulumi"
+    assert environment["PULUMI_BACKEND_URL"] == f"file://{checkout}/.relevo/pulumi?metadata=skip"
     assert (checkout / ".relevo" / "pulumi").is_dir()
     passphrase = Path(environment["PULUMI_CONFIG_PASSPHRASE_FILE"])
     assert len(passphrase.read_text()) >= 32
