@@ -33,7 +33,7 @@ def smoke(context: Context, release: Release) -> Mapping[str, Any]:
             secret=context.operations.secret,
         ).run()
     except verification.ScenarioFailed as fault:
-        raise StepFailed(f"smoke: {fault}", verification.recorded(fault.results)) from None
+        raise StepFailed(f"{fault}.", verification.recorded(fault.results)) from None
     return verification.recorded(results)
 
 
