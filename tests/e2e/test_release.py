@@ -159,20 +159,21 @@ def kill_in_step(project: Project, step: str) -> None:
         process.communicate()
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_after_a_kill_in_any_step_the_next_up_converges(
-    site: Project, digests: dict[str, str], step: str
-) -> None:
-    target = "v2" if serving(site) == {"v1"} else "v1"
-    site.pin(digests[target])
-    kill_in_step(site, step)
-    assert len(serving(site)) >= 1
+def test_a_release_killed_in_every_step_converges(site: Project, digests: dict[str, str]) -> None:
+    """One release, killed with -9 in its first step, gone on with, killed in its second, and so on."""
+    site.pin(digests["v2"])
+    url = site.url
+    for step in STEPS:
+        kill_in_step(site, step)
+        assert httpx.get(f"{url}/readyz/").status_code == 200, f"after the kill in {step}"
     site.up()
-    assert serving(site) == {target}
+
+    assert serving(site) == {"v2"}
     assert verdicts(site)[-1] == "release succeeded"
     release = site.record()[-1]["release"]
     done = [e["step"] for e in site.record() if e["release"] == release and e["event"] == "step done"]
     assert set(done) == set(STEPS)
-    for once in ("after-migrate-1", "notify", "backup"):
+    for once in ("backup", "after-migrate-1", "notify"):
         assert done.count(once) == 1
-    assert "unchanged" in site.up()
+    assert "36 unchanged" in site.up()
+    site.release(digests["v1"])
