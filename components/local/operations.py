@@ -136,7 +136,7 @@ class LocalOperations:
         if done.status != 0 or start < 0:
             lines = [line for line in done.output.splitlines() if line.strip()]
             raise TargetError(
-                f"the settings {self._facts['app']['settings']} cannot be loaded for {process} "
+                f"the settings {self._facts['app']['settings']} cannot be loaded "
                 f"({lines[-1] if lines else 'no output'}), but every process needs them; correct "
                 f"relevo:app.environment."
             )

@@ -23,11 +23,10 @@ def preflight(context: Context, release: Release) -> Mapping[str, Any]:
     manifest = context.operations.artefact(context.spec.image).manifest
     faults: list[str] = []
 
-    def check(what: str, judge: Callable[[], Fault], proved: str = "") -> None:
-        try:
-            fault = judge()
-        except (TargetError, scenario.ScenarioError) as error:
-            fault = str(error)
+    def check(what: str, judge: Callable[[], Fault]) -> None:
+        tell(what, found(judge))
+
+    def tell(what: str, fault: Fault, proved: str = "") -> None:
         said = fault or proved
         print(f"preflight {'FAILED' if fault else 'ok'}: {what}{f': {said}' if said else ''}", flush=True)
         if fault:
@@ -42,10 +41,14 @@ def preflight(context: Context, release: Release) -> Mapping[str, Any]:
     check("migrations let the running version live", lambda: breaking(context, manifest))
     if not context.operations.missing_secrets():
         key = " and SECRET_KEY" if context.spec.secret_key else ""
+        judged: dict[Fault, list[str]] = {}  # most faults are those of all processes, and are told once
         for process in ("manage", "web", *context.spec.processes):
-            check(
-                f"settings of {process}",
-                lambda process=process: settings(context, release, process),
+            fault = found(lambda process=process: settings(context, release, process))
+            judged.setdefault(fault, []).append(process)
+        for fault, processes in judged.items():
+            tell(
+                f"settings of {', '.join(processes)}",
+                fault,
                 f"the given database{key}, DEBUG is off, hosts and origins are named",
             )
     if faults:
@@ -54,6 +57,13 @@ def preflight(context: Context, release: Release) -> Mapping[str, Any]:
     for migration in pending:
         print(f"migrate will apply {migration} ({migration.effect})", flush=True)
     return {"pending": [str(migration) for migration in pending]}
+
+
+def found(judge: Callable[[], Fault]) -> Fault:
+    try:
+        return judge()
+    except (TargetError, scenario.ScenarioError) as error:
+        return str(error)
 
 
 def pipeline(manifest: Manifest) -> Fault:

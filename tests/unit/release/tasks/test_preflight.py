@@ -203,8 +203,16 @@ def test_every_process_is_asked(operations: StandInOperations, process: str) -> 
 def test_what_cannot_be_asked_is_a_fault(operations: StandInOperations) -> None:
     operations.fail("django_facts", "the settings cannot be loaded (no module named x); correct it.")
     said = faults(operations)
-    assert "settings of manage: the settings cannot be loaded" in said
-    assert "settings of web: the settings cannot be loaded" in said
+    assert said.startswith("preflight found 1: settings of manage, web: the settings cannot be loaded")
+
+
+def test_what_several_processes_have_in_common_is_said_once(operations: StandInOperations, capsys) -> None:
+    sqlite = replace(GOOD_SETTINGS, engine="django.db.backends.sqlite3")
+    operations.settings = {"manage": sqlite, "web": sqlite, "worker": replace(GOOD_SETTINGS, debug=True)}
+    said = faults(operations, processes=("worker", "scheduler"))
+    assert said.startswith("preflight found 2: settings of manage, web: the project uses SQLite")
+    assert "; settings of worker: DEBUG is on" in said
+    assert "preflight ok: settings of scheduler: " in capsys.readouterr().out
 
 
 def test_all_faults_are_told_at_once(operations: StandInOperations, capsys) -> None:
@@ -217,18 +225,16 @@ def test_all_faults_are_told_at_once(operations: StandInOperations, capsys) -> N
     bad = replace(GOOD_SETTINGS, debug=True, secret_key_matches=False, engine="django.db.backends.sqlite3")
     operations.settings = {"manage": bad, "web": bad, "worker": bad}
     said = faults(operations, "v2", scenario="steps: []", processes=("worker",))
-    assert said.startswith("preflight found 8: ")
+    assert said.startswith("preflight found 6: ")
     for part in (
         "pipeline is green: ",
         "smoke scenario: ",
         "last backup: ",
         "schema knows the way back: ",
         "migrations let the running version live: ",
-        "settings of manage: the project uses SQLite",
-        "settings of web: the project uses SQLite",
-        "settings of worker: the project uses SQLite",
+        "settings of manage, web, worker: the project uses SQLite",
         ", and DEBUG is on",
         ", and settings.SECRET_KEY is not",
     ):
         assert part in said
-    assert capsys.readouterr().out.count("FAILED") == 8
+    assert capsys.readouterr().out.count("FAILED") == 6
