@@ -26,9 +26,10 @@ def errors(lines: Sequence[str]) -> list[str]:
     found: list[str] = []
     inside = False
     for line in lines:
-        if TRACEBACK in line:
+        whole = TRACEBACK in line  # in one line, as of JSON, unless it ends there
+        if line.rstrip().endswith(TRACEBACK):
             inside = True
-        elif inside and line and not line[0].isspace():
+        elif whole or (inside and line and not line[0].isspace()):
             found.append(line)
             inside = False
         elif WRONG.search(line):

@@ -33,6 +33,15 @@ def test_a_traceback_is_told_by_its_exception() -> None:
     assert "    import missing" not in found
 
 
+def test_a_traceback_within_one_line_of_json_is_that_line_and_not_the_next() -> None:
+    whole = (
+        r'{"level": "error", "exc_info": "Traceback (most recent call last):\n  File \"a.py\"\nKeyError: 1"}'
+    )
+    following = '{"level": "info", "message": "ready"}'
+    assert startup.errors([*CLEAN, whole, following]) == [whole]
+    assert startup.errors([*BROKEN[1:4], whole, following]) == [whole]
+
+
 def test_only_lines_of_this_start_count(tmp_path: Path) -> None:
     log = tmp_path / "instance-1.log"
     log.write_text("\n".join(["relevo: start old", *BROKEN, "relevo: start new", *CLEAN]) + "\n")
