@@ -40,7 +40,7 @@ def test_no_secret_shows_in_a_good_and_a_broken_release(
     arguments = " ".join(
         " ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])
     )
-    printed += project.release(digests["broken-migration"], status=255)
+    printed += project.release(digests["broken-migration"], status=1)
     printed += project.preview() + project.run("relevo", "status") + project.run("relevo", "logs")
     printed += project.run("relevo", "releases")
     state = project.run("pulumi", "stack", "export", "--show-secrets")
