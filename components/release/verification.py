@@ -114,14 +114,15 @@ class Runner:
         began = time.monotonic()
         try:
             headers.update(self._texts(request.headers))
-            response = client.request(
+            with client.stream(
                 request.method,
                 self._text(request.path),
                 headers=headers,
                 json=self._fill(request.json_),
                 data=None if request.form is None else self._texts(request.form),
                 timeout=within + 1,
-            )
+            ) as streamed:
+                response = _whole(streamed, began + within + 1)
         except httpx.TimeoutException:
             return None, f"no answer within {within:g} s"
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
@@ -217,6 +218,18 @@ class Runner:
         """The beginning of what was found, on one line. Masked before it is cut."""
         line = " ".join(self._masked(text).split())
         return line if len(line) <= SHOWN else f"{line[:SHOWN]}…"
+
+
+def _whole(streamed: httpx.Response, until: float) -> httpx.Response:
+    """The answer with its body. Raises `httpx.ReadTimeout`: httpx limits each read, and some never end."""
+    body = bytearray()
+    for part in streamed.iter_bytes():
+        body += part
+        if time.monotonic() > until:
+            raise httpx.ReadTimeout("the answer does not end")
+    response = httpx.Response(streamed.status_code, content=bytes(body))
+    response.headers = streamed.headers  # only now, since the body is decoded already
+    return response
 
 
 MISSING = object()

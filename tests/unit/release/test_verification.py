@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -207,6 +211,47 @@ def test_an_answer_that_does_not_come_is_not_waited_for(site: StandInSite) -> No
     began = time.monotonic()
     assert "no answer within 0.05 s" in fault(site, ONE + ", expect: {within: 50ms}}]")
     assert time.monotonic() - began < 1.9
+
+
+@contextlib.contextmanager
+def raw(send: Callable[[socket.socket], None]) -> Iterator[StandInSite]:
+    """A site that answers its one request with these bytes."""
+
+    def answer() -> None:
+        connection, _ = server.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            send(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield StandInSite(url=f"http://127.0.0.1:{server.getsockname()[1]}", answer=lambda _: Answer())
+        thread.join()
+
+
+def test_an_answer_that_never_ends_is_not_waited_for() -> None:
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        for _ in range(1000):
+            connection.sendall(b".")
+            time.sleep(0.01)
+
+    with raw(drip) as site:
+        began = time.monotonic()
+        assert "no answer within 0.1 s" in fault(site, ONE + ", expect: {within: 100ms}}]")
+        assert time.monotonic() - began < 5
+
+
+def test_a_compressed_answer_is_read_and_its_headers_are_those_that_were_sent() -> None:
+    body = gzip.compress('{"name": "señal"}'.encode("latin-1"))
+    head = (
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=latin-1\r\nContent-Encoding: gzip\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    expect = "{text: {contains: señal}, headers: {content-encoding: gzip, content-type: text/plain*}}"
+    with raw(lambda connection: connection.sendall(head.encode() + body)) as site:
+        assert run(site, f"{ONE}, expect: {expect}}}]")[0].fault is None
 
 
 def test_nobody_there_is_told() -> None:
