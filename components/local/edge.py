@@ -24,7 +24,7 @@ class EdgeProvider(LocalProvider):
         fault = probe_fault(
             _balancer(inputs), _settings(inputs), lambda name: _version(Path(inputs["state"]), name)
         )
-        return ("probe", fault) if fault else None
+        return ("", fault) if fault else None
 
     def ensure(self, inputs: Properties) -> Properties:
         _balancer(inputs).ensure(_settings(inputs))

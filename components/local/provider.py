@@ -35,6 +35,8 @@ class LocalProvider(ResourceProvider):
     def fault(self, inputs: Properties) -> tuple[str, str] | None:
         """An input that cannot be used, and the one-line error, found before anything is changed.
 
+        The engine shows the input's value; "" shows none.
+
         A `TargetError` that it raises counts as a fault of `state`.
         """
         return None

@@ -632,7 +632,7 @@ def test_a_probe_that_what_serves_does_not_answer_is_refused_before_anything_cha
     stack.probe = "/ready/"
     (_, provider, inputs) = list(stack.wanted())[-1]
     (failure,) = provider.check({}, inputs).failures
-    assert failure.property == "probe"
+    assert failure.reason.startswith("relevo:app.probe expects 200 of /ready/, but ")
     assert "on instance-1 answers 404" in failure.reason
     stack.probe = "/notes/"
     assert stack.up() == ["edge"]
