@@ -8,7 +8,7 @@ get the target's `facts` as JSON and act through the `Operations` class that the
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -152,8 +152,11 @@ class Operations(Protocol):
     def django_facts(self, image: str, *, release: str, process: str) -> DjangoFacts: ...
 
     # -- backups ---------------------------------------------------------------------------------------
-    def backup(self, name: str) -> Backup:
-        """Database and media, verified by listing and by a restore into a scratch database."""
+    def backup(self, name: str, *, kept: Collection[str]) -> Backup:
+        """Database and media, verified by listing and by a restore into a scratch database.
+
+        Older ones go when there are more than the stack keeps, but never those named in `kept`.
+        """
         ...
 
     def last_backup(self) -> Backup | None: ...
@@ -181,6 +184,10 @@ class Operations(Protocol):
 
     def admit(self, name: str, *, timeout: float) -> None:
         """Into rotation; returns when the balancer itself sees it healthy."""
+        ...
+
+    def prune(self, images: Collection[str]) -> None:
+        """Remove what instances had of other images than these and those that are placed on one."""
         ...
 
     # -- the record ------------------------------------------------------------------------------------

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 
 from components.local.layout import Layout
 from components.local.operations import LocalOperations
+from components.release import record
 from components.target import Backup
+from relevo import releases
 from relevo.errors import RelevoError
 from relevo.project import Project
 
@@ -21,4 +23,5 @@ def take(project: Project, stack: str) -> Backup:
         raise RelevoError(f"stack {stack} was never released, so there is nothing to back up; run pulumi up.")
     operations = LocalOperations(json.loads(starts[0].read_text())["facts"])
     with operations.exclusive():
-        return operations.backup(f"manual-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+        kept = record.reachable_backups(releases.of(project, stack))
+        return operations.backup(f"manual-{datetime.now(UTC):%Y%m%dT%H%M%SZ}", kept=kept)

@@ -92,7 +92,7 @@ class Backups:
             return None
 
     def _prune(self, keep: int, protected: Collection[str]) -> None:
-        """The newest `keep` stay, and those that belong to a release which can still be gone back from."""
+        """The newest `keep` stay, and the `protected` ones."""
         for backup in self.all()[keep:]:
             if backup.name not in protected:
                 folder = self.layout.backups / backup.name

@@ -11,7 +11,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,6 @@ from components.target import (
 INSTANCE_START_SECONDS = 6
 PROCESS_START_SECONDS = 5
 STOP_SECONDS = gunicorn.GRACEFUL_SECONDS + 5
-REMEMBERED_RELEASES = 10
 
 # Run by the project's own Python, in its environment. The key itself never leaves that process.
 DJANGO_FACTS = Path(__file__).parents[1] / "release" / "django_facts.py"
@@ -159,9 +158,8 @@ class LocalOperations:
         )
 
     # -- backups ---------------------------------------------------------------------------------------
-    def backup(self, name: str) -> Backup:
-        releases, _ = self._remembered()
-        return self._backups().take(name, keep=self._facts["backup"]["keep"], protected=releases)
+    def backup(self, name: str, *, kept: Collection[str]) -> Backup:
+        return self._backups().take(name, keep=self._facts["backup"]["keep"], protected=kept)
 
     def last_backup(self) -> Backup | None:
         return self._backups().last()
@@ -243,7 +241,8 @@ class LocalOperations:
     def admit(self, name: str, *, timeout: float) -> None:
         if self._serves(name):
             self._balancer.admit(name, timeout=timeout)
-        _, images = self._remembered()
+
+    def prune(self, images: Collection[str]) -> None:
         self._store.prune({*images, *self._placed()})
 
     # -- the record ------------------------------------------------------------------------------------
@@ -359,21 +358,6 @@ class LocalOperations:
         if name is None:
             return None
         return found == hashlib.sha256(f"{salt}{self._vault.read(name)}".encode()).hexdigest()
-
-    def _remembered(self) -> tuple[set[str], set[str]]:
-        """The ids and images of the last releases and of the last good ones: still to be gone back to."""
-        images: dict[str, str] = {}
-        good: dict[str, None] = {}
-        for line in self.read_record():
-            try:
-                entry = json.loads(line)
-                images[entry["release"]] = entry["image"]
-                if entry["event"] == "release succeeded":
-                    good[entry["release"]] = None
-            except (ValueError, KeyError, TypeError):  # half a line, left by a crash
-                continue
-        last = {*list(images)[-REMEMBERED_RELEASES:], *list(good)[-REMEMBERED_RELEASES:]}
-        return last, {images[release] for release in last}
 
 
 def _listens(processes: Sequence[psutil.Process], port: int) -> bool:

@@ -166,6 +166,21 @@ def reachable_images(known: Sequence[Release]) -> frozenset[str]:
     return frozenset([*list(good)[:REMEMBERED], *needed])
 
 
+def reachable_backups(known: Sequence[Release]) -> frozenset[str]:
+    """Backups that going back may still need.
+
+    Those taken before a reachable image was first released, and before each migration that came since: the
+    ones that `backup_without` names.
+    """
+    images = reachable_images(known)
+    kept = [release for release in known if release.verdict == "succeeded" and release.image in images]
+    first = {release.image: release for release in reversed(kept)}
+    since = known[known.index(kept[0]) :] if kept else known
+    before = {name: release for release in since for name in _pending(release)}
+    needed = (*first.values(), *before.values())
+    return frozenset(release.done["backup"]["name"] for release in needed if "backup" in release.done)
+
+
 def backup_without(known: Sequence[Release], migrations: Iterable[str]) -> str | None:
     """The newest backup that has none of these migrations ("app.name"); None: the record does not tell.
 

@@ -1,4 +1,7 @@
-"""close-record: the logbook entry of the release, with what took how long and what is due next."""
+"""close-record: the logbook entry of the release, with what took how long and what is due next.
+
+What no release to go back to needs any more is removed.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ def close(context: Context, release: Release) -> Mapping[str, Any]:
     for step, seconds in release.seconds.items():
         print(f"{seconds:8.2f} s  {step}", flush=True)
     print(f"{release.version} of {release.image}, lock {release.lock}, by {release.responsible}", flush=True)
+    context.operations.prune(record.reachable_images(context.releases()))
     watch, review = record.watch_until(release), record.review_due(release)
     print(f"watch until {watch}, review due at {review}", flush=True)
     return {"watch_until": watch, "review_due": review}

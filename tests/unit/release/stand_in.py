@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,7 +29,7 @@ from components.target import (
 
 OPERATIONS = "tests.unit.release.stand_in:StandInOperations"
 SECRET = "correct horse"
-CHANGING = ("append_record", "manage", "backup", "drain", "replace", "admit", "withdraw")
+CHANGING = ("append_record", "manage", "backup", "drain", "replace", "admit", "withdraw", "prune")
 DATABASE = DatabaseFacts(host="127.0.0.1", port=5433, name="site", user="site")
 GOOD_SETTINGS = DjangoFacts(
     engine="django.db.backends.postgresql",
@@ -191,7 +191,7 @@ class StandInOperations:
         self._called("django_facts", process)
         return self.settings.get(process, GOOD_SETTINGS)
 
-    def backup(self, name: str) -> Backup:
+    def backup(self, name: str, *, kept: Collection[str]) -> Backup:
         self._called("backup", name)
         taken = Backup(name=name, taken_at="2026-11-24T14:00:00+00:00", verified=True, location="/b", bytes=1)
         self.backups.append(taken)
@@ -229,6 +229,9 @@ class StandInOperations:
     def admit(self, name: str, *, timeout: float) -> None:
         self._called("admit", name)
         self.slots[name].in_rotation = self.slots[name].address is not None
+
+    def prune(self, images: Collection[str]) -> None:
+        self._called("prune", frozenset(images))
 
     def append_record(self, line: str) -> None:
         self._called("append_record")

@@ -167,6 +167,31 @@ def test_one_image_released_often_does_not_drive_out_the_way_back(times: int) ->
     assert image("v1") in record.reachable_images(known)
 
 
+def test_the_backups_of_a_way_back_outlive_any_number_of_later_releases() -> None:
+    book = Book()
+
+    def take(name: str, pending: str = "", end: record.Event = "release succeeded") -> None:
+        book.open(name)
+        book.write("step done", name, step="preflight", data={"pending": pending.split()})
+        book.write("step done", name, step="backup", data={"name": name})
+        book.write(end, name)
+
+    take("1-v1", "a.1")
+    take("2-v2", "a.2", "release failed")  # never applied it
+    take("3-v2", "a.2", "release failed")  # applied it, then failed: v3 goes on from there
+    take("4-v3")
+    for number in range(5, 20):
+        take(f"{number}-v3")
+    known = record.releases(book.entries)
+    assert record.reachable_backups(known) == {"1-v1", "3-v2", "4-v3"}
+    assert record.backup_without(known, ["a.2"]) == "3-v2"
+    for number in range(20, 32):
+        take(f"{number}-v{number}", f"a.{number}")
+    kept = record.reachable_backups(record.releases(book.entries))
+    assert kept == {f"{number}-v{number}" for number in range(22, 32)}, "no more than can be gone back"
+    assert record.reachable_backups([]) == frozenset()
+
+
 @pytest.mark.parametrize(
     ("story", "migrations", "backup"),
     [

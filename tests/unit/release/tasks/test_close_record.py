@@ -14,7 +14,7 @@ from components.release.tasks.close_record import close
 from components.release.tasks.notify import notify
 from components.target import TargetError
 from tests.unit.release.conftest import opened
-from tests.unit.release.stand_in import Killed, StandInOperations
+from tests.unit.release.stand_in import Killed, StandInOperations, image
 
 CONSOLE = Receiver(console=True, file=None, url=None, apprise_secret=None)
 
@@ -31,6 +31,14 @@ def test_the_release_has_succeeded_and_says_what_took_how_long(operations, capsy
     assert " s  backup" in said
     assert f"v1 of {release.image}" in said
     assert "by Ada" in said
+
+
+def test_only_what_can_be_gone_back_to_is_kept(operations: StandInOperations) -> None:
+    """Ten releases of one image once drove out the one that a rollback needs."""
+    for version in ("v1", *["v2"] * 12):
+        made, _ = opened(operations, version)
+        perform(made, "close-record", close)
+    assert operations.acted("prune")[-1] == ("prune", {image("v1"), image("v2")})
 
 
 def test_review_and_watch_are_recorded_as_due(operations: StandInOperations) -> None:

@@ -65,7 +65,7 @@ def test_the_backup_that_is_named_was_taken_before_that_release(operations: Stan
 
     released(operations, "v2")
     made, third = opened(operations, "v3", accept_incompatible="v3")
-    operations.backup("before")
+    operations.backup("before", kept=())
     perform(made, "preflight", preflight)
     perform(made, "backup", backup)
     perform(made, "migrate", migrate)
