@@ -40,6 +40,7 @@ logs: $(INSTALLED) ## the logs of the site's processes
 	@$(BIN)/relevo logs --stack $(STACK)
 
 url: ## the public address and nothing else
+	@[ -x $(BIN)/relevo ] || { echo "$(BIN) is missing, but the address is read with it; run make up." >&2; exit 1; }
 	@$(BIN)/relevo url --stack $(STACK)
 
 start: $(INSTALLED) ## start again all that ran, after a reboot

@@ -28,7 +28,7 @@ app = typer.Typer(
     help="Build, pin and look after releases. `pulumi up` makes them.",
 )
 secrets = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="The secrets that the stack's configuration names."
+    no_args_is_help=True, rich_markup_mode=None, help="Set the secrets that the stack's configuration names."
 )
 app.add_typer(secrets, name="secret")
 
@@ -45,13 +45,19 @@ def say(line: str) -> None:
 
 @app.command()
 def build(path: PathArgument, stack: StackOption = "local") -> None:
-    """Make the artefact of a project's committed source; the last line is its digest."""
+    """Make the artefact of a project's committed source.
+
+    The last line is its digest.
+    """
     print(_build(Project.here(), path, stack).image)
 
 
 @app.command("pin")
 def pin_(digest: DigestArgument, stack: StackOption = "local") -> None:
-    """Write which artefact runs into the stack's configuration; `pulumi up` then releases it."""
+    """Choose which artefact runs; `pulumi up` then releases it.
+
+    The choice is written into the stack's configuration.
+    """
     project = Project.here()
     stored = project.store.find(digest)
     artefact.restore_environment(stored, project.store, say)
@@ -67,7 +73,10 @@ def pin_(digest: DigestArgument, stack: StackOption = "local") -> None:
 
 @app.command()
 def ensure_pinned(path: PathArgument, stack: StackOption = "local") -> None:
-    """Build and pin the project if nothing is pinned, or if what is pinned is not in the store."""
+    """Build and pin the project if it has no usable pin.
+
+    That is, if nothing is pinned, or if what is pinned is not in the store.
+    """
     from relevo import ensure
 
     project = Project.here()
@@ -80,7 +89,10 @@ def releases_(
     stack: StackOption = "local",
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """What was released and what is built: version, digest, when, verdict, what serves and what is pinned."""
+    """List what was released and what is built.
+
+    Version, digest, when, verdict, what serves and what is pinned; the newest first.
+    """
     found = releases.overview(Project.here(), stack)
     if as_json:
         print(json.dumps([asdict(row) for row in found], indent=2))
@@ -90,13 +102,19 @@ def releases_(
 
 @app.command()
 def show(digest: DigestArgument) -> None:
-    """What an artefact says of itself: revision, lock, checks, migrations and their effects."""
+    """Show an artefact's revision, lock, checks and migrations.
+
+    Each migration with its effect on the version before.
+    """
     print("\n".join(artefact.described(Project.here().store.find(digest))))
 
 
 @app.command()
 def prune() -> None:
-    """Remove artefacts that are neither among the ten newest nor pinned, running or needed for a rollback."""
+    """Remove artefacts that nothing needs any more.
+
+    Those that are neither among the ten newest nor pinned, running or needed for a rollback.
+    """
     project = Project.here()
     with project.store.exclusive():
         removed = retention.prune(project)
@@ -108,7 +126,10 @@ def prune() -> None:
 
 @app.command()
 def rollback(stack: StackOption = "local", yes: YesOption = False) -> None:
-    """Pin the good release before, show the preview, ask, and release it."""
+    """Go back to the good release before.
+
+    Pins it, shows the preview, asks, and releases it.
+    """
     from relevo import rollback as back
 
     confirm = None if yes else (lambda: typer.confirm("Release this?"))
@@ -117,7 +138,7 @@ def rollback(stack: StackOption = "local", yes: YesOption = False) -> None:
 
 @app.command()
 def status(stack: StackOption = "local") -> None:
-    """What runs, whether it is healthy, the last release, and what to try next."""
+    """Show what runs, the last release, and what to try next."""
     from relevo import situation
 
     print("\n".join(situation.describe(situation.look(Project.here(), stack))))
@@ -125,7 +146,7 @@ def status(stack: StackOption = "local") -> None:
 
 @app.command()
 def url(stack: StackOption = "local") -> None:
-    """The public address and nothing else."""
+    """Print the public address and nothing else."""
     print(Project.here().address(stack))
 
 
@@ -135,7 +156,7 @@ def logs_(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are added.")] = False,
     stack: StackOption = "local",
 ) -> None:
-    """The end of the programs' logs."""
+    """Print the end of the programs' logs."""
     from components.local import control
     from relevo import logs
 
@@ -151,7 +172,10 @@ def logs_(
 
 @app.command()
 def start(stack: StackOption = "local") -> None:
-    """Start again all that ran, e.g. after a reboot; returns when it runs."""
+    """Start again all that ran, as after a reboot.
+
+    Returns when it runs.
+    """
     from components.local import control
 
     for program in control.start(Project.here().state(stack)):
@@ -169,7 +193,10 @@ def backup(stack: StackOption = "local") -> None:
 
 @app.command()
 def purge(stack: StackOption = "local", yes: YesOption = False) -> None:
-    """Stop the local stack and delete its data, secrets, backups and record. Artefacts stay."""
+    """Stop the local stack and delete all that it keeps.
+
+    Data, secrets, backups and record. Artefacts stay.
+    """
     from components.local import control
 
     state = Project.here().state(stack)
@@ -186,7 +213,10 @@ def purge(stack: StackOption = "local", yes: YesOption = False) -> None:
 def secret_set(
     name: Annotated[str, typer.Argument(help="As in relevo:secrets.")], stack: StackOption = "local"
 ) -> None:
-    """Store a secret; the value is read from stdin, or asked for without showing it."""
+    """Store a secret, read from stdin or asked for.
+
+    Its value is never shown. It takes effect with the next `pulumi up`.
+    """
     from relevo import secret
 
     value = typer.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.read().removesuffix("\n")

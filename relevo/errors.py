@@ -7,6 +7,7 @@ class RelevoError(Exception):
     """A command cannot do what was asked; the message is one line and carries the remedy."""
 
 
+EMPTY = '""'  # how a word that was given, but is empty, is named
 DRAWN = "\u00d7\u2570\u2500\u25b6\u2502\u251c"
 
 

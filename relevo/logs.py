@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from relevo.errors import RelevoError
+from relevo.errors import EMPTY, RelevoError
 
 LINES = 20
 TAIL_BYTES = 64 * 1024
@@ -15,12 +15,15 @@ POLL_SECONDS = 0.2
 
 
 def choose(files: Mapping[str, Path], program: str | None) -> dict[str, Path]:
-    """The logs that are meant. Raises `RelevoError` for a program that has none."""
+    """The logs that are meant. Raises `RelevoError` for a program that has none, or if none has."""
+    if not files:
+        raise RelevoError("no program has a log yet, but pulumi up starts them; run pulumi up.")
     if program is None:
         return dict(files)
     if program not in files:
-        known = ", ".join(files) or "no program"
-        raise RelevoError(f"{program} has no log, but only {known}; name one of them, or none for all.")
+        raise RelevoError(
+            f"{program or EMPTY} has no log, but only {', '.join(files)}; name one of them, or none for all."
+        )
     return {program: files[program]}
 
 

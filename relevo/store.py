@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.release.manifest import Manifest
-from relevo.errors import RelevoError
+from relevo.errors import EMPTY, RelevoError
 
 KEPT = 10
 IMAGE = re.compile(r"app@sha256:[0-9a-f]{64}")
@@ -113,7 +113,7 @@ class Store:
         if not found:
             known = ", ".join(_short(stored) for stored in everything[:5]) or "none at all"
             raise RelevoError(
-                f"{wanted} is not in the artefact store {self.root}, which has {known}; "
+                f"{wanted or EMPTY} is not in the artefact store {self.root}, which has {known}; "
                 f"build it with relevo build PATH."
             )
         raise RelevoError(

