@@ -321,7 +321,9 @@ def test_the_address_is_all_that_url_prints(project: Project) -> None:
     assert run("url") == "http://127.0.0.1:8123\n"
 
 
-def test_make_url_without_an_environment_says_what_to_run() -> None:
+def test_make_url_without_an_environment_says_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MAKEFLAGS", raising=False)  # of the make that runs the tests
+    monkeypatch.delenv("MAKELEVEL", raising=False)
     root = Path(cli.__file__).parents[1]
     done = subprocess.run(
         ["make", "url", "BIN=nowhere"], cwd=root, capture_output=True, text=True, check=False, timeout=20
