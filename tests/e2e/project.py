@@ -39,7 +39,7 @@ class Project:
         self.environment = {
             **os.environ,
             "PATH": f"{TOOLS}:{os.environ['PATH']}",
-            "PULUMI_BACKEND_URL": f"file://{backend}",
+            "PULUMI_BACKEND_URL": f"file://{backend}?metadata=skip",  # as the launcher sets it
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
         }
 
