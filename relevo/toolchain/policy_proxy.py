@@ -19,7 +19,7 @@ from typing import Any
 import grpc
 from pulumi.runtime.proto import analyzer_pb2
 
-from relevo.toolchain.serve import GRPC_OPTIONS
+from relevo.toolchain.channel import GRPC_OPTIONS
 
 
 class PackFailed(Exception):

@@ -8,6 +8,7 @@ from google.protobuf import empty_pb2
 from google.protobuf.struct_pb2 import Struct, Value
 from pulumi.runtime.proto import engine_pb2_grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
 
+from relevo.toolchain.channel import GRPC_OPTIONS
 from relevo.toolchain.command_plugin.inputs import (
     COMMAND_INPUTS,
     RUN_INPUTS,
@@ -17,7 +18,6 @@ from relevo.toolchain.command_plugin.inputs import (
 )
 from relevo.toolchain.command_plugin.running import CommandError, Runner
 from relevo.toolchain.command_plugin.wire import UNKNOWN, plain
-from relevo.toolchain.serve import GRPC_OPTIONS
 
 VERSION = "1.2.1"
 """The version of pulumi-command whose behaviour this is."""
