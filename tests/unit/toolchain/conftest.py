@@ -16,8 +16,8 @@ from google.protobuf import empty_pb2
 from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2, provider_pb2_grpc
 
-from relevo.toolchain.command_plugin.wire import SECRET, SIGNATURE, plain
 from relevo.toolchain.channel import GRPC_OPTIONS
+from relevo.toolchain.command_plugin.wire import SECRET, SIGNATURE, plain
 
 # What the engine, a Go program, takes anyway.
 CLIENT_OPTIONS = [
