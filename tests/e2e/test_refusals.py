@@ -34,7 +34,7 @@ HOSTILE: list[tuple[str, Any, str]] = [
     ("instnaces", 2, "relevo:instnaces is not a key, but only"),
     ("smoke", "nowhere.yaml", "relevo:smoke is nowhere.yaml, but it cannot be read"),
     ("image", "latest", 'relevo:image is "latest", but a digest'),
-    ("database", {"maxConnections": 10}, "relevo:database.maxConnections"),
+    ("database", {"binaries": "/nowhere"}, "relevo:database.binaries is /nowhere, but it has no postgres;"),
 ]
 
 
