@@ -34,7 +34,11 @@ HOSTILE: list[tuple[str, Any, str]] = [
     ("instnaces", 2, "relevo:instnaces is not a key, but only"),
     ("smoke", "nowhere.yaml", "relevo:smoke is nowhere.yaml, but it cannot be read"),
     ("image", "latest", 'relevo:image is "latest", but a digest'),
-    ("database", {"binaries": "/nowhere"}, "relevo:database.binaries is /nowhere, but it has no postgres;"),
+    (
+        "database",
+        {"binaries": "/nowhere"},
+        "relevo:database.binaries is /nowhere, but there is no initdb in it;",
+    ),
 ]
 
 
