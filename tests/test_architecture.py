@@ -14,8 +14,13 @@ SOURCES = sorted(path for package in OURS for path in (ROOT / package).rglob("*.
 # Which of our modules a part may import, by the longest matching prefix of the importing module.
 MAY_IMPORT = {
     "components.target": ("components.release.manifest",),
-    "components.release": ("components.target", "components.release"),
-    "components.local": ("components.target", "components.local", "components.release.manifest"),
+    "components.release": ("components.target", "components.masking", "components.release"),
+    "components.local": (
+        "components.target",
+        "components.masking",
+        "components.local",
+        "components.release.manifest",
+    ),
     "stacks": ("components", "stacks"),
     "relevo": OURS,
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import subprocess
 import sys
 import threading
@@ -14,11 +13,13 @@ from typing import IO
 
 import psutil
 
+from components.masking import Masking
 from components.target import Completed, TargetError
 
 KEPT_BYTES = 200_000
 LONGEST_LINE = 64 * 1024
 TERMINATION_SECONDS = 10.0
+SHORTEST_MASKED = 8  # a shorter value would mask ordinary words
 
 
 def run(
@@ -49,7 +50,7 @@ def run(
     )
     assert process.stdout is not None
     kept = bytearray()
-    mask = _mask(masked)
+    mask = Masking(value for value in masked if len(value) >= SHORTEST_MASKED)
     reader = threading.Thread(target=_stream, args=(process.stdout, kept, mask, show), daemon=True)
     reader.start()
     try:
@@ -70,23 +71,16 @@ def run(
     )
 
 
-def _stream(source: IO[bytes], kept: bytearray, mask: re.Pattern[bytes] | None, show: bool) -> None:
-    while line := source.readline(LONGEST_LINE):
-        if mask is not None:
-            line = mask.sub(b"***", line)
-        kept += line
+def _stream(source: IO[bytes], kept: bytearray, mask: Masking, show: bool) -> None:
+    while read := source.readline(LONGEST_LINE):
+        line = mask(read.decode(errors="replace"))
+        kept += line.encode()
         if len(kept) > 2 * KEPT_BYTES:
             del kept[:-KEPT_BYTES]
         if show:
-            sys.stdout.write(line.decode(errors="replace"))
+            sys.stdout.write(line)
             sys.stdout.flush()
     del kept[:-KEPT_BYTES]
-
-
-def _mask(values: Collection[str]) -> re.Pattern[bytes] | None:
-    # The shortest ones would mask ordinary words.
-    long = sorted((re.escape(value.encode()) for value in values if len(value) >= 8), key=len, reverse=True)
-    return re.compile(b"|".join(long)) if long else None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

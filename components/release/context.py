@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from components.masking import Masking
 from components.release import record
 from components.release.manifest import Manifest
-from components.release.masking import Masking
 from components.release.record import Entry, Event, Release
 from components.release.spec import Spec
 from components.target import Operations, TargetError, load_operations

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, TextIO
 
+from components.masking import Masking
 from components.release import notices
 from components.release.context import Context, StepFailed
-from components.release.masking import Masking
 from components.release.record import Release
 from components.target import TargetError
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import jsonpath
 
-from components.release.masking import Masking
+from components.masking import Masking
 from components.release.scenario import PLACEHOLDER, Expect, Scenario, Step, seconds
 
 LONGEST_REQUEST = 30.0  # seconds, where the scenario says nothing

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from components.local import command
+from components.masking import MASK
 from components.target import Completed, TargetError
 
 
@@ -27,8 +28,13 @@ def test_both_outputs_are_streamed_and_kept(tmp_path: Path, capsys: pytest.Captu
 
 def test_secrets_are_masked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = run("print('url=postgres://app:the-password@host')", tmp_path, masked=("the-password", "short"))
-    assert done.output == "url=postgres://app:***@host\n"
+    assert done.output == f"url=postgres://app:{MASK}@host\n"
     assert "the-password" not in capsys.readouterr().out
+
+
+def test_a_secret_is_masked_as_a_url_writes_it_and_a_short_one_is_a_word(tmp_path: Path) -> None:
+    done = run("print('app:pass%2Fword%2B1@host is short')", tmp_path, masked=("pass/word+1", "short"))
+    assert done.output == f"app:{MASK}@host is short\n"
 
 
 def test_of_a_big_output_the_end_is_kept(tmp_path: Path) -> None:

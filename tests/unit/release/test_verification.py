@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from components.masking import MASK
 from components.release import verification
-from components.release.masking import MASK
 from components.release.scenario import parse
 from components.release.verification import Result, Runner, ScenarioFailed
 from tests.unit.release.stand_in import Answer, Asked, StandInSite, serving

@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from components.release.masking import MASK, Masking
+from components.masking import MASK, Masking
 
 AWKWARD = "a\"b\\c/d&é 'x'+y"
 
