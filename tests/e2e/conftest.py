@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from tests.e2e import servers
 from tests.e2e.project import ROOT, Project
-from tests.e2e.releases import TAGS, build_repository
+from tests.e2e.releases import EXAMPLE, TAGS, build_repository
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +48,19 @@ def new_project(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterat
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example backend's releases as tags of one git repository."""
     return build_repository(tmp_path_factory.mktemp("prestamos"))
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example's environment, which has all that the further sites need, for tests without Relevo."""
+    return servers.python_with(EXAMPLE / "requirements-lock.txt", tmp_path_factory.mktemp("python") / "venv")
+
+
+@pytest.fixture(scope="session")
+def new_database() -> Iterator[Callable[[], str]]:
+    """Makes databases of a PostgreSQL that is there for tests without Relevo; returns the URL."""
+    with servers.postgresql() as new_database:
+        yield new_database
 
 
 @pytest.fixture(scope="session")

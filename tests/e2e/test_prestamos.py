@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -16,22 +16,16 @@ from tests.e2e.releases import EXAMPLE
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return servers.python_with(EXAMPLE / "requirements-lock.txt", tmp_path_factory.mktemp("python") / "venv")
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def environment(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Of a development site with a database of its own."""
-    with servers.postgresql() as new_database:
-        yield {
-            "PATH": os.environ["PATH"],
-            "DEBUG": "true",
-            "DATABASE_URL": new_database(),
-            "STATIC_ROOT": str(tmp_path_factory.mktemp("static")),
-            "SMOKE_PASSWORD": "only for this test",
-            "LOG_LEVEL": "CRITICAL",
-        }
+    return {
+        "PATH": os.environ["PATH"],
+        "DEBUG": "true",
+        "DATABASE_URL": new_database(),
+        "STATIC_ROOT": str(tmp_path_factory.mktemp("static")),
+        "SMOKE_PASSWORD": "only for this test",
+        "LOG_LEVEL": "CRITICAL",
+    }
 
 
 def manage(python: Path, environment: dict[str, str], *arguments: str) -> None:

@@ -6,7 +6,7 @@ import os
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -15,20 +15,9 @@ import psycopg
 import pytest
 
 from tests.e2e import servers
-from tests.e2e.releases import EXAMPLE, TAGS, build_repository
+from tests.e2e.releases import TAGS, build_repository
 
 PASSWORD = secrets.token_urlsafe(16)
-
-
-@pytest.fixture(scope="module")
-def new_database() -> Iterator[Callable[[], str]]:
-    with servers.postgresql() as new_database:
-        yield new_database
-
-
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return servers.python_with(EXAMPLE / "requirements-lock.txt", tmp_path_factory.mktemp("python") / "venv")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,20 +15,7 @@ import pytest
 
 from stacks.settings import Settings
 from tests.e2e import servers
-from tests.e2e.releases import EXAMPLE
 from tests.e2e.sites import BARE, OTHER, build_bare, build_other
-
-
-@pytest.fixture(scope="module")
-def new_database() -> Iterator[Callable[[], str]]:
-    with servers.postgresql() as new_database:
-        yield new_database
-
-
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example's environment has all that these sites need."""
-    return servers.python_with(EXAMPLE / "requirements-lock.txt", tmp_path_factory.mktemp("python") / "venv")
 
 
 @pytest.mark.parametrize("configuration", [BARE, OTHER])
