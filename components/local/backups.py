@@ -154,8 +154,7 @@ class Backups:
             table = sorted(name for name in {*rows, *found} if rows.get(name) != found.get(name))[0]
             raise TargetError(
                 f"the backup holds {found.get(table)} rows of {table}, but the database had "
-                f"{rows.get(table)}; "
-                f"run the release again."
+                f"{rows.get(table)}; run the release again."
             )
 
     def _drop_scratch(self, server: psycopg.Connection) -> None:

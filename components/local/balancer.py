@@ -88,6 +88,5 @@ def balancer(layout: Layout, supervisor: Supervisor) -> Balancer:
         return HAProxy(layout, supervisor)
     raise TargetError(
         f"the platform is {sys.platform} on {platform.machine()}, but the local target's balancer runs on "
-        f"Linux only; "
-        f"use a Linux machine or virtual machine."
+        f"Linux only; use a Linux machine or virtual machine."
     )

@@ -57,10 +57,8 @@ def capacity(
     if needed > available:
         raise TargetError(
             f"relevo:database.maxConnections is {max_connections}, but {instances} instances of {count} "
-            f"workers with "
-            f"{width} threads need {needed + max_connections - available}; raise it, or lower "
-            f"relevo:app.workers or "
-            f"relevo:app.threads."
+            f"workers with {width} threads need {needed + max_connections - available}; "
+            f"raise it, or lower relevo:app.workers or relevo:app.threads."
         )
     return Capacity(workers=count, threads=width)
 
@@ -93,8 +91,7 @@ def _source(environment_folder: Path) -> str:
     found = next(environment_folder.glob("lib/python*/site-packages/gunicorn/config.py"), None)
     if found is None:
         raise TargetError(
-            "the artefact has no gunicorn, but each instance is served by it; add it to the project's "
-            "requirements "
-            "or to relevo:app.build.packages."
+            "the artefact has no gunicorn, but each instance is served by it; "
+            "add it to the project's requirements or to relevo:app.build.packages."
         )
     return found.read_text()

@@ -263,14 +263,7 @@ class LocalOperations:
     def _argv(self, name: str, environment: Path) -> tuple[str, ...]:
         app = self._facts["app"]
         if self._serves(name):
-            size = gunicorn.capacity(
-                cores=gunicorn.cores(),
-                instances=len(self._facts["instances"]),
-                max_connections=self._facts["database"]["max_connections"],
-                processes=len(self._facts["processes"]),
-                workers=app["workers"],
-                threads=app["threads"],
-            )
+            size = gunicorn.Capacity(workers=app["workers"], threads=app["threads"])
             return gunicorn.command(
                 app, size, environment_folder=environment, port=self._facts["ports"][name]
             )
@@ -279,8 +272,7 @@ class LocalOperations:
         if not path.exists():
             raise TargetError(
                 f"relevo:app.processes.{name}.command begins with {program}, but the artefact's environment "
-                f"has no such "
-                f"program; correct it, or add the package that has it."
+                f"has no such program; correct it, or add the package that has it."
             )
         return (str(path), *arguments)
 
@@ -345,8 +337,7 @@ class LocalOperations:
                 if time.monotonic() > deadline:
                     raise TargetError(
                         f"another step of this stack still runs in {self._layout.root}, but one at a time "
-                        f"is accepted; "
-                        f"wait for it or end it."
+                        f"is accepted; wait for it or end it."
                     ) from None
                 if not told:
                     print("waiting for a step of this stack that still runs …", file=sys.stderr, flush=True)

