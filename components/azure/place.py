@@ -1,0 +1,35 @@
+"""Where a component puts its resources, and under which rules: what all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+
+from components.azure.naming import Names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One resource group of one stack."""
+
+    names: Names
+    subscription: str
+    tenant: str
+    resource_group: pulumi.Input[str]
+    location: str  # as ARM spells it, e.g. "westeurope"
+    zones: tuple[str, ...]  # () where the region has none
+    tags: Mapping[str, str]
+    runner_addresses: tuple[str, ...]  # CIDR ranges from which vault, storage and registry may be reached
+    guard: bool  # prod: what holds data cannot be deleted
+
+    def id(self, kind: str, *names: str) -> str:
+        """The resource id, known before the resource is.
+
+        `kind` as in "Microsoft.Storage/storageAccounts/blobServices/containers", with a name for each level.
+        """
+        provider, *levels = kind.split("/")
+        path = "/".join(f"{level}/{name}" for level, name in zip(levels, names, strict=True))
+        group = f"/subscriptions/{self.subscription}/resourceGroups/{self.names.of('rg')}"
+        return f"{group}/providers/{provider}/{path}"
