@@ -87,7 +87,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def add_to(self, server: grpc.Server) -> None:
         language_pb2_grpc.add_LanguageRuntimeServicer_to_server(self, server)
 
-    def leave(self) -> None:
+    def leave(self, within: float | None) -> None:
         self._signal_all(signal.SIGKILL)
 
     def Handshake(self, request, context):

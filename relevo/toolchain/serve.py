@@ -18,12 +18,18 @@ from typing import Any, Protocol
 
 from relevo.toolchain.channel import GRPC_OPTIONS
 
+LEAVING_SECONDS = 4.0
+"""The engine kills a plugin that has not left 5 s after its SIGINT (pulumi's resource/plugin/plugin.go)."""
+
 
 class Plugin(Protocol):
     def add_to(self, server: Any) -> None: ...
 
-    def leave(self) -> None:
-        """Ends whatever the plugin has started. Called once, from any thread."""
+    def leave(self, within: float | None) -> None:
+        """Ends whatever the plugin has started. Called from any thread.
+
+        `within`: seconds that there are for it; None: nobody waits, for the engine is gone.
+        """
 
 
 def watch_parent(leave: Callable[[], None]) -> None:
@@ -51,19 +57,22 @@ def serve(plugin: Plugin) -> None:
 
     import grpc
 
-    def leave(*_: object) -> None:
-        plugin.leave()
+    def leave(within: float | None) -> None:
+        plugin.leave(within)
         os._exit(0)
+
+    def leave_soon(*_: object) -> None:
+        leave(LEAVING_SECONDS)
 
     # A running command holds its thread, and `pulumi up --parallel` has no bound.
     server = grpc.server(ThreadPoolExecutor(max_workers=1024), options=GRPC_OPTIONS)
     plugin.add_to(server)
     port = server.add_insecure_port("127.0.0.1:0")
-    signal.signal(signal.SIGINT, leave)
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave_soon)
+    signal.signal(signal.SIGTERM, leave_soon)
     server.start()
     print(port, flush=True)
-    watch_parent(leave)
+    watch_parent(lambda: leave(None))
     server.wait_for_termination()
 
 

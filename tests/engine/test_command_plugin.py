@@ -122,26 +122,41 @@ SLEEPING = """
     dynamic = Dynamic("dynamic")
     local.Command(
         "sleeps",
-        create="(sh -c 'sleep 60' &); touch %s; sleep 60",
+        create="trap 'echo put right; exit 3' TERM; (sh -c 'sleep 60' &); touch %s; sleep 60 & wait",
         opts=pulumi.ResourceOptions(depends_on=[dynamic]),
     )
 """
 
 
-def start_sleeping(project: Project) -> tuple[Any, list[psutil.Process]]:
+def start_sleeping(project: Project, program: str = SLEEPING) -> tuple[Any, list[psutil.Process]]:
     """An `up` in the middle of a command, and every process that came of it."""
     started = project.folder / "started"
-    project.program(SLEEPING % started)
+    project.program(program % started)
     up = project.start("up", "--yes", "--skip-preview", "--stack", STACK)
     wait_for(started.exists)
     return up, psutil.Process(up.pid).children(recursive=True)
 
 
-def test_ctrl_c_kills_the_running_command_with_its_children(project: Project):
+def test_ctrl_c_lets_the_running_command_put_right_what_it_has_begun(project: Project):
     up, children = start_sleeping(project)
     os.kill(up.pid, signal.SIGINT)
     output, _ = up.communicate(timeout=30)
-    assert "signal: killed" in output
+    assert up.returncode != 0
+    assert "put right" in output
+    assert "exit status 3" in output
+    wait_for(lambda: not any(child.is_running() for child in children))
+    assert "sleeps" not in project.resources()
+
+
+def test_a_second_ctrl_c_leaves_nothing_running_that_heeds_no_signal(project: Project):
+    up, children = start_sleeping(project, SLEEPING.replace("echo put right; exit 3", ""))
+    os.kill(up.pid, signal.SIGINT)
+    assert up.stdout
+    for line in up.stdout:
+        if "cancelling" in line:
+            break
+    os.kill(up.pid, signal.SIGINT)
+    up.communicate(timeout=30)
     wait_for(lambda: not any(child.is_running() for child in children))
 
 

@@ -16,7 +16,7 @@ from relevo.toolchain.command_plugin.inputs import (
     input_faults,
     plain_inputs,
 )
-from relevo.toolchain.command_plugin.running import CommandError, Runner
+from relevo.toolchain.command_plugin.running import GRACE_SECONDS, CommandError, Runner
 from relevo.toolchain.command_plugin.wire import UNKNOWN, plain
 
 VERSION = "1.2.1"
@@ -33,8 +33,8 @@ class CommandPlugin(provider_pb2_grpc.ResourceProviderServicer):
     def add_to(self, server: grpc.Server) -> None:
         provider_pb2_grpc.add_ResourceProviderServicer_to_server(self, server)
 
-    def leave(self) -> None:
-        self._runner.cancel()
+    def leave(self, within: float | None) -> None:
+        self._runner.leave(GRACE_SECONDS if within is None else within)
 
     def Handshake(self, request, context):
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True)

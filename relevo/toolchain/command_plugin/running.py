@@ -1,4 +1,4 @@
-"""Runs commands, shows their lines while they run, and kills them with all their children."""
+"""Runs commands, shows their lines while they run, and ends them with all their children."""
 
 import contextlib
 import os
@@ -6,6 +6,7 @@ import selectors
 import signal
 import subprocess
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ ERROR_LIMIT = 32 * 1024
 # How much of a line, and how many lines of a burst, are shown while a command runs.
 LINE_LIMIT = 8 * 1024
 BURST = 50
+# What a cancelled command has to put right what it has begun. The engine waits for it without a limit, until
+# a second Ctrl-C.
+GRACE_SECONDS = 20.0
 
 
 class CommandError(Exception):
@@ -91,21 +95,82 @@ class LiveLog:
                     return  # The engine is leaving; the outputs do not depend on it.
 
 
+class Group:
+    """The process group of a command: the process that was started, which leads it, and its children."""
+
+    def __init__(self, leader: subprocess.Popen[bytes]):
+        self.leader = leader
+        self._lock = threading.Lock()
+        self._ending: threading.Thread | None = None
+
+    def end(self) -> None:
+        """SIGTERM for all of it now, SIGKILL after `GRACE_SECONDS` for whoever is left. Does not wait."""
+        with self._lock:
+            # A command that has ended by itself may have left somebody behind on purpose.
+            if self._ending is None and self.leader.returncode is None:
+                self._signal(signal.SIGTERM)
+                self._ending = threading.Thread(target=self._see_out, daemon=True)
+                self._ending.start()
+
+    def kill(self) -> None:
+        if self.members():
+            self._signal(signal.SIGKILL)
+
+    def wait(self) -> int:
+        """The leader's exit status, when it has ended; once `end` was called, when all of it has."""
+        status = self.leader.wait()
+        if self._ending is not None:
+            self._ending.join()
+        return status
+
+    def _see_out(self) -> None:
+        deadline = time.monotonic() + GRACE_SECONDS
+        while self.members():
+            if time.monotonic() > deadline:
+                self.kill()
+            time.sleep(0.05)
+
+    def members(self) -> list[int]:
+        """Who of it still runs. As long as there is somebody, the group's id cannot be another's."""
+        import psutil  # only for what is cancelled, for it makes a start slower
+
+        found = []
+        for pid in psutil.pids():
+            with contextlib.suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
+                if os.getpgid(pid) == self.leader.pid and (
+                    psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+                ):
+                    found.append(pid)
+        return found
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.leader.pid, number)
+
+
 class Runner:
-    """Runs commands, each in a process group of its own, and can kill them all."""
+    """Runs commands, each in a process group of its own, and can end them all."""
 
     def __init__(self, engine: engine_pb2_grpc.EngineStub):
         self._engine = engine
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._running: set[Group] = set()
         self._cancelled = False
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
 
     def cancel(self) -> None:
-        """Kills all that runs and starts nothing more."""
-        with self._lock:
+        """Ends all that runs (`Group.end`) and starts nothing more. Does not wait."""
+        with self._changed:
             self._cancelled = True
-            for process in self._running:
-                self._kill(process)
+            for group in self._running:
+                group.end()
+
+    def leave(self, seconds: float) -> None:
+        """Cancels, and returns when nothing runs any more. What still does after `seconds` is killed."""
+        self.cancel()
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._running, seconds):
+                for group in self._running:
+                    group.kill()
 
     def run(
         self,
@@ -127,15 +192,16 @@ class Runner:
         log = LiveLog(self._engine, urn, LOGGED[inputs.get("logging", "stdoutAndStderr")])
         captured = Captured()
         try:
-            process = self._start(argv, folder, environment, with_stdin=bool(stdin))
-            if not context.add_callback(lambda: self._kill(process)):
-                self._kill(process)
+            group = self._start(argv, folder, environment, with_stdin=bool(stdin))
+            if not context.add_callback(group.end):
+                group.end()
             try:
-                self._capture(process, (stdin or "").encode(), captured, log)
+                self._capture(group.leader, (stdin or "").encode(), captured, log)
+                fault = exit_fault(group.wait())
             finally:
-                with self._lock:
-                    self._running.discard(process)
-            fault = exit_fault(process.returncode)
+                with self._changed:
+                    self._running.discard(group)
+                    self._changed.notify_all()
         except CommandError as error:
             fault = str(error)
         finally:
@@ -158,8 +224,8 @@ class Runner:
 
     def _start(
         self, argv: list[str], folder: str | None, environment: dict[str, str], with_stdin: bool
-    ) -> subprocess.Popen[bytes]:
-        with self._lock:
+    ) -> Group:
+        with self._changed:
             if self._cancelled:
                 raise CommandError("context canceled")
             try:
@@ -176,8 +242,9 @@ class Runner:
                 raise CommandError(start_fault(argv[0], folder, error)) from None
             except ValueError as error:  # a NUL byte
                 raise CommandError(f"fork/exec {argv[0]}: {error}") from None
-            self._running.add(process)
-            return process
+            group = Group(process)
+            self._running.add(group)
+            return group
 
     def _capture(
         self, process: subprocess.Popen[bytes], stdin: bytes, captured: Captured, log: LiveLog
@@ -199,14 +266,6 @@ class Runner:
                     buffer += chunk
                     captured.both += chunk
                     log.add(stream, chunk)
-        process.wait()
-
-    @staticmethod
-    def _kill(process: subprocess.Popen[bytes]) -> None:
-        # Not poll(): as long as it has not been waited for, the group's id cannot be another's.
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
 
 
 def feed(pipe: Any, data: bytes) -> None:

@@ -2,8 +2,9 @@
 
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import engine_pb2, provider_pb2
 
+from relevo.toolchain.command_plugin import running
 from relevo.toolchain.command_plugin.files import find_files, glob_pattern
 from relevo.toolchain.command_plugin.inputs import input_differences
-from relevo.toolchain.command_plugin.running import go_quoted
+from relevo.toolchain.command_plugin.running import Group, go_quoted
 from relevo.toolchain.command_plugin.wire import ASSET, SECRET, SIGNATURE, UNKNOWN, plain
 from tests.unit.toolchain.conftest import URN, Plugin, secret, struct
 
@@ -410,13 +412,23 @@ def test_a_failed_run_is_an_error(plugin: Plugin):
 # --- cancelled and orphaned ------------------------------------------------------------------------------
 
 
-def start_sleeper(plugin: Plugin, pids: Path):
-    """A command with a grandchild, both of which write their pid and then sleep."""
-    command = f"(sh -c 'echo $$ >> {pids}; sleep 60' &) ; echo $$ >> {pids}; sleep 60"
+def start(plugin: Plugin, command: str, pids: Path):
+    """A command of two processes, each of which writes its pid into `pids`."""
     request = provider_pb2.CreateRequest(urn=URN, properties=struct({"create": command}))
     future = plugin.stub.Create.future(request)
     wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2)
     return future, [int(pid) for pid in pids.read_text().split()]
+
+
+def start_sleeper(plugin: Plugin, pids: Path):
+    """A command with a grandchild, both of which sleep."""
+    return start(plugin, f"(sh -c 'echo $$ >> {pids}; sleep 60' &) ; echo $$ >> {pids}; sleep 60", pids)
+
+
+def start_stubborn(plugin: Plugin, pids: Path):
+    """A command that ends at SIGTERM, and its grandchild without any pipe, which does not."""
+    deaf = f"trap '' TERM; echo $$ >> {pids}; sleep 60"
+    return start(plugin, f'(sh -c "{deaf}" >/dev/null 2>&1 &) ; echo $$ >> {pids}; sleep 60', pids)
 
 
 def alive(pids: list[int]) -> list[int]:
@@ -425,18 +437,83 @@ def alive(pids: list[int]) -> list[int]:
     ]
 
 
-def test_cancel_kills_the_whole_process_group_and_starts_nothing_more(
+STUBBORN = (
+    "(sh -c \"trap '' TERM; touch $STARTED; sleep 60\" >/dev/null 2>&1 &) ; until [ -e $STARTED ]; do :; done"
+)
+"""Leaves a grandchild behind that holds no pipe and heeds no SIGTERM."""
+
+
+@pytest.fixture
+def start_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Group]]:
+    """Starts a command after `STUBBORN`, with a short grace."""
+    monkeypatch.setattr(running, "GRACE_SECONDS", 0.5)
+    groups: list[Group] = []
+    started = tmp_path / "started"
+
+    def start_group(command: str) -> Group:
+        process = subprocess.Popen(
+            ["sh", "-c", f"{STUBBORN}; {command}"],
+            env={**os.environ, "STARTED": str(started)},
+            process_group=0,
+        )
+        groups.append(Group(process))
+        wait_for(started.exists)
+        return groups[-1]
+
+    yield start_group
+    for group in groups:
+        group.kill()
+        group.wait()
+
+
+def test_cancel_ends_the_whole_process_group_and_starts_nothing_more(
     start_plugin: Callable[[], Plugin], tmp_path: Path
 ):
     plugin = start_plugin()
     future, pids = start_sleeper(plugin, tmp_path / "pids")
     plugin.stub.Cancel(empty_pb2.Empty())
-    assert error_of(lambda: future.result(timeout=10)).startswith("signal: killed")
-    wait_for(lambda: not alive(pids))
+    assert error_of(lambda: future.result(timeout=10)).startswith("signal: terminated")
+    assert not alive(pids)
     assert error_of(lambda: plugin.create({"create": "true"})).startswith("context canceled")
 
 
-def test_when_the_engine_is_gone_commands_are_killed_and_the_plugin_leaves(
+def test_a_cancelled_command_puts_right_what_it_has_begun(start_plugin: Callable[[], Plugin], tmp_path: Path):
+    """What it says and how it ends is the error's, so that the display has it."""
+    plugin = start_plugin()
+    pids = tmp_path / "pids"
+    command = (
+        f"trap 'sleep 1; echo put right; exit 3' TERM; echo $$ $$ >> {pids}; while :; do sleep 0.1; done"
+    )
+    future, _ = start(plugin, command, pids)
+    began = time.monotonic()
+    plugin.stub.Cancel(empty_pb2.Empty())
+    assert time.monotonic() - began < 1, "the engine waits for all plugins to answer"
+    error = error_of(lambda: future.result(timeout=10))
+    assert error.startswith("exit status 3")
+    assert error.endswith("put right\n")
+
+
+def test_who_does_not_heed_a_cancel_is_killed_after_a_grace(start_group: Callable[[str], Group]):
+    """A grandchild too that holds none of the command's pipes."""
+    group = start_group("sleep 60")
+    began = time.monotonic()
+    group.end()
+    assert group.wait() == -signal.SIGTERM
+    assert 0.5 < time.monotonic() - began < 5
+    assert not group.members()
+
+
+def test_what_a_command_leaves_behind_on_purpose_is_not_ended(start_group: Callable[[str], Group]):
+    group = start_group("true")
+    assert group.wait() == 0
+    left = group.members()
+    group.end()
+    assert group.wait() == 0
+    assert left
+    assert group.members() == left
+
+
+def test_when_the_engine_is_gone_commands_are_ended_and_the_plugin_leaves(
     start_plugin: Callable[[], Plugin], tmp_path: Path
 ):
     """The death of the engine is the end of our stdin, whatever becomes of its connections."""
@@ -445,16 +522,24 @@ def test_when_the_engine_is_gone_commands_are_killed_and_the_plugin_leaves(
     assert plugin.process.stdin
     plugin.process.stdin.close()
     assert plugin.process.wait(timeout=10) == 0
-    wait_for(lambda: not alive(pids))
+    assert not alive(pids)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_kills_commands_and_the_plugin_leaves_at_once(
+def test_a_signal_ends_commands_and_the_plugin_leaves_at_once(
     start_plugin: Callable[[], Plugin], tmp_path: Path, number
 ):
-    """The engine kills after five seconds what does not leave at SIGINT."""
     plugin = start_plugin()
     _, pids = start_sleeper(plugin, tmp_path / "pids")
     os.kill(plugin.process.pid, number)
     assert plugin.process.wait(timeout=3) == 0
+    assert not alive(pids)
+
+
+def test_the_plugin_leaves_before_the_engine_kills_it(start_plugin: Callable[[], Plugin], tmp_path: Path):
+    """Five seconds after its SIGINT; else what does not heed a signal would be left running."""
+    plugin = start_plugin()
+    _, pids = start_stubborn(plugin, tmp_path / "pids")
+    os.kill(plugin.process.pid, signal.SIGINT)
+    assert plugin.process.wait(timeout=5) == 0
     wait_for(lambda: not alive(pids))
