@@ -103,7 +103,7 @@ def interruptible() -> Iterator[None]:
     def interrupt(number: int, _: FrameType | None) -> None:
         for other in SIGNALS:
             signal.signal(other, signal.SIG_IGN)
-        raise Interrupted(f"interrupted by {signal.Signals(number).name}; run pulumi up to go on.")
+        raise Interrupted(f"cancelled by {signal.Signals(number).name}; run pulumi up to go on.")
 
     before = {number: signal.signal(number, interrupt) for number in SIGNALS}
     try:

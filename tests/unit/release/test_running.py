@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from components.release.context import SPEC, TARGET, Context, StepFailed
@@ -69,7 +71,7 @@ def test_one_step_of_a_stack_runs_at_a_time(operations: StandInOperations) -> No
         (ZeroDivisionError("division\nby zero"), "ZeroDivisionError: division by zero"),
         (KeyError("gone"), "KeyError: 'gone'"),
         (KeyboardInterrupt("^C"), "KeyboardInterrupt: ^C"),
-        (Interrupted("interrupted by SIGTERM; go on."), "interrupted by SIGTERM; go on."),
+        (Interrupted("cancelled by SIGTERM; go on."), "cancelled by SIGTERM; go on."),
         (SystemExit(3), "SystemExit: 3"),
     ],
 )
@@ -296,6 +298,7 @@ def start(record: Path, work: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        process_group=0,
     )
 
 
@@ -315,7 +318,7 @@ def test_a_step_that_fails_exits_with_its_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_step_that_is_ended_records_that_it_was_interrupted(tmp_path: Path, number) -> None:
+def test_a_step_that_is_ended_records_that_it_was_cancelled(tmp_path: Path, number) -> None:
     with start(tmp_path / "record", "time.sleep(30)") as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -324,13 +327,30 @@ def test_a_step_that_is_ended_records_that_it_was_interrupted(tmp_path: Path, nu
         _, err = process.communicate(timeout=20)
     assert time.monotonic() - began < 10
     assert process.returncode == 1
-    error = f"interrupted by {number.name}; run pulumi up to go on."
+    error = f"cancelled by {number.name}; run pulumi up to go on."
     assert err.splitlines()[-1] == error
     assert recorded(tmp_path / "record") == [
         ("step started", "check", None),
         ("step failed", "check", error),
         ("release failed", None, None),
     ]
+
+
+def test_a_cancelled_step_is_not_said_to_have_failed_by_its_command(tmp_path: Path) -> None:
+    """A cancel reaches the whole process group, so the command of a step ends at the same moment."""
+    work = "import subprocess; subprocess.run(['sleep', '60'], check=True)"
+    with start(tmp_path / "record", work) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        while not psutil.Process(process.pid).children():
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert recorded(tmp_path / "record")[1] == (
+        "step failed",
+        "check",
+        "cancelled by SIGTERM; run pulumi up to go on.",
+    )
 
 
 def test_a_step_that_is_killed_leaves_the_release_open(tmp_path: Path) -> None:
