@@ -90,10 +90,10 @@ class StandInEngine(Mocks):
         invented = {"name": f"{args.name}-name", **self.outputs.get(args.name, {})}
         return f"{args.name}-id", {**args.inputs, **invented}
 
-    def call(self, args: MockCallArgs) -> tuple[dict[Any, Any], None]:
+    def call(self, args: MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]]]:
         token = args.token.removeprefix("azure-native:")
         self.called.append((token, args.args))
-        return self.answers.get(token, {}), None
+        return self.answers.get(token, {}), []
 
 
 class _Monitor(MockMonitor):

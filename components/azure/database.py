@@ -1,0 +1,239 @@
+"""The database of a stack: a PostgreSQL flexible server inside the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pulumi
+from pulumi_azure_native import dbforpostgresql as postgres
+
+from components.azure import vault
+from components.azure.diagnostics import diagnostics
+from components.azure.generated import Generated
+from components.azure.guard import guarded, lock
+from components.azure.naming import Names
+from components.azure.place import Place
+from components.target import TargetError
+
+PORT = 5432
+ADMINISTRATOR = "relevo_administrator"
+
+# "Server parameters in Azure Database for PostgreSQL": all of them take effect without a restart. Statements
+# are logged for changes of the schema only, since others carry personal data. pgaudit needs a library that is
+# loaded at a restart, which a declaration cannot ask for; what people did is in the application's audit log.
+PARAMETERS: Mapping[str, str] = {
+    "require_secure_transport": "on",
+    "ssl_min_protocol_version": "TLSv1.2",
+    "connection_throttle.enable": "on",
+    "log_checkpoints": "on",
+    "log_connections": "on",
+    "log_disconnections": "on",
+    "log_lock_waits": "on",
+    "log_statement": "ddl",
+}
+
+TIERS = {"B": "Burstable", "D": "GeneralPurpose", "E": "MemoryOptimized"}
+
+HighAvailability = Literal["Disabled", "SameZone", "ZoneRedundant"]
+
+
+def host(names: Names) -> str:
+    """The server's public name; inside the network it leads to its private address."""
+    return f"{names.of('psql')}.postgres.database.azure.com"
+
+
+def tier(sku: str) -> str:
+    """Of a size such as "Standard_D2ds_v5" ("Compute options in Azure Database for PostgreSQL").
+
+    Raises `TargetError` for one of another series.
+    """
+    for series, found in TIERS.items():
+        if sku.startswith(f"Standard_{series}"):
+            return found
+    raise TargetError(
+        f"relevo:azure.database.sku is {sku}, but only sizes of the series B, D and E are accepted; "
+        "take one such as Standard_D2ds_v5."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Administrator:
+    """Who administers the database with a token of Microsoft Entra ID instead of a password.
+
+    `name`: as in Entra; the database role is called so. `key`: part of the Pulumi name, known in a preview.
+    """
+
+    key: str
+    object_id: pulumi.Input[str]
+    name: pulumi.Input[str]
+    type: Literal["User", "Group", "ServicePrincipal"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseArgs:
+    """`user`: the role of the application. `max_connections`: None leaves what the size gives.
+
+    A change of `max_connections` takes effect at the server's next restart. Geo-redundant backup is decided
+    at the creation. Storage grows by itself; then `storage_gb` has to follow, as it cannot shrink.
+    """
+
+    place: Place
+    sku: str  # such as "Standard_D2ds_v5"
+    storage_gb: int
+    version: str  # major, e.g. "17"
+    ha: HighAvailability
+    geo_backup: bool
+    retention_days: int  # 7 to 35, of point-in-time restore
+    name: str
+    user: str
+    administrators: Sequence[Administrator]
+    max_connections: int | None
+    subnet_id: pulumi.Input[str]
+    zone_id: pulumi.Input[str]
+    workspace_id: pulumi.Input[str]
+    vault: vault.Vault
+
+
+class Database(pulumi.ComponentResource):
+    """Without a public address, over TLS only.
+
+    The application has a role of its own with a password, since Django's database URL needs one: made here,
+    kept in the vault, and given to the role by the first job. Administrators, and the jobs, come with tokens
+    of Microsoft Entra ID. The built-in administrator that Azure asks for has a password that nobody is given.
+    """
+
+    def __init__(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("relevo:azure:Database", name, None, opts)
+        self._args = args
+        place = args.place
+        administrator = Generated(f"{name}-administrator-value", self, protect=place.guard)
+        server = postgres.Server(
+            f"{name}-server",
+            server_name=place.names.of("psql"),
+            resource_group_name=place.resource_group,
+            location=place.location,
+            version=args.version,
+            sku=postgres.SkuArgs(name=args.sku, tier=tier(args.sku)),
+            storage=postgres.StorageArgs(
+                storage_size_gb=args.storage_gb,
+                auto_grow=postgres.StorageAutoGrow.ENABLED,
+                # The newer kind has no on-demand backups ("Backup and restore").
+                type=postgres.StorageType.PREMIUM_LRS,
+            ),
+            administrator_login=ADMINISTRATOR,
+            administrator_login_password=administrator.value,
+            auth_config=postgres.AuthConfigArgs(
+                active_directory_auth=postgres.MicrosoftEntraAuth.ENABLED,
+                password_auth=postgres.PasswordBasedAuth.ENABLED,
+                tenant_id=place.tenant,
+            ),
+            network=postgres.NetworkArgs(
+                delegated_subnet_resource_id=args.subnet_id,
+                private_dns_zone_arm_resource_id=args.zone_id,
+                public_network_access=postgres.ServerPublicNetworkAccessState.DISABLED,
+            ),
+            availability_zone=place.zones[0] if place.zones else None,
+            high_availability=postgres.HighAvailabilityArgs(
+                mode=args.ha,
+                standby_availability_zone=_standby_zone(place, args.ha),
+            ),
+            backup=postgres.BackupArgs(
+                backup_retention_days=args.retention_days,
+                geo_redundant_backup=(
+                    postgres.GeographicallyRedundantBackup.ENABLED
+                    if args.geo_backup
+                    else postgres.GeographicallyRedundantBackup.DISABLED
+                ),
+            ),
+            # Sundays from 3:00 in the server's region.
+            maintenance_window=postgres.MaintenanceWindowArgs(
+                custom_window="Enabled", day_of_week=0, start_hour=3, start_minute=0
+            ),
+            tags=place.tags,
+            # A failover exchanges the two zones, which is no reason to exchange them back.
+            opts=guarded(
+                self,
+                place,
+                ignore_changes=["availabilityZone", "highAvailability.standbyAvailabilityZone"],
+            ),
+        )
+        self._server = server
+        database = self._contents()
+        # On the database, not on the server: a lock is inherited, and would keep the backup of an old release
+        # from being removed for that of a new one, of which Azure keeps seven.
+        lock(self, f"{name}-lock", place, database, "Holds the application's data.")
+        diagnostics(self, f"{name}-diagnostics", server.id, args.workspace_id)
+
+        self.server_id = server.id
+        self.host = host(place.names)
+        self.name = args.name
+        self.user = args.user
+        self._secrets()
+        self.register_outputs(
+            {"server_id": self.server_id, "host": self.host, "name": self.name, "user": self.user}
+        )
+
+    def _contents(self) -> postgres.Database:
+        """Parameters, administrators, database, in turn: a server takes one change at a time."""
+        args, name, before = self._args, self.pulumi_resource_name, list[pulumi.Resource]()
+
+        def next_one() -> pulumi.ResourceOptions:
+            return pulumi.ResourceOptions(parent=self, depends_on=before[-1:])
+
+        connections = {} if args.max_connections is None else {"max_connections": str(args.max_connections)}
+        for parameter, value in {**PARAMETERS, **connections}.items():
+            before.append(
+                postgres.Configuration(
+                    f"{name}-{parameter.replace('.', '-').replace('_', '-')}",
+                    configuration_name=parameter,
+                    server_name=self._server.name,
+                    resource_group_name=args.place.resource_group,
+                    source="user-override",
+                    value=value,
+                    opts=next_one(),
+                )
+            )
+        for administrator in args.administrators:
+            before.append(
+                postgres.AdministratorsMicrosoftEntra(
+                    f"{name}-administrator-{administrator.key}",
+                    object_id=administrator.object_id,
+                    principal_name=administrator.name,
+                    principal_type=administrator.type,
+                    tenant_id=args.place.tenant,
+                    server_name=self._server.name,
+                    resource_group_name=args.place.resource_group,
+                    opts=next_one(),
+                )
+            )
+        return postgres.Database(
+            f"{name}-database",
+            database_name=args.name,
+            server_name=self._server.name,
+            resource_group_name=args.place.resource_group,
+            charset="UTF8",
+            collation="en_US.utf8",
+            opts=pulumi.ResourceOptions.merge(guarded(self, args.place), next_one()),
+        )
+
+    def _secrets(self) -> None:
+        args, name = self._args, self.pulumi_resource_name
+        password = Generated(f"{name}-password-value", self, protect=args.place.guard)
+        url = password.value.apply(
+            # Its alphabet needs no quoting.
+            lambda value: f"postgres://{args.user}:{value}@{self.host}:{PORT}/{args.name}?sslmode=require"
+        )
+        rotation = f"pulumi up --replace of {name}-password-value, then relevo database role"
+        for role, secret, value in (
+            ("password", vault.DATABASE_PASSWORD, password.value),
+            ("url", vault.DATABASE_URL, url),
+        ):
+            args.vault.store(self, f"{name}-{role}", secret, value, since=password.since, rotation=rotation)
+
+
+def _standby_zone(place: Place, ha: HighAvailability) -> str | None:
+    if ha == "ZoneRedundant":
+        return place.zones[1]
+    return place.zones[0] if ha == "SameZone" and place.zones else None
