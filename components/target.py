@@ -138,6 +138,10 @@ class Operations(Protocol):
         """(app, name) as recorded in the database's django_migrations; empty where the table is not there."""
         ...
 
+    def unmet(self, manifest: Manifest) -> str | None:
+        """What the artefact's migrations need of the database and it has not, with the remedy; else None."""
+        ...
+
     # -- work beside the database ----------------------------------------------------------------------
     def exclusive(self) -> AbstractContextManager[None]:
         """One step of a stack at a time. Held by the step's children too, so that an orphan keeps it."""

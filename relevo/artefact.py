@@ -215,6 +215,7 @@ def examine(
                 name=found["name"],
                 effect=found["effect"],
                 reversible=found["reversible"],
+                icu=found["icu"],
                 operations=tuple(found["operations"]),
                 dependencies=tuple((app, name) for app, name in found["dependencies"]),
                 replaces=tuple((app, name) for app, name in found["replaces"]),
@@ -316,7 +317,8 @@ def described(stored: Stored) -> list[str]:
         )
     for migration in manifest.migrations:
         way_back = "" if migration.reversible else ", cannot be reversed"
-        lines.append(f"migration   {migration.effect:8}  {migration}{way_back}")
+        needs = ", needs ICU" if migration.icu else ""
+        lines.append(f"migration   {migration.effect:8}  {migration}{way_back}{needs}")
     return lines
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pulumi
 
+from components.local import existing
 from components.local.app import App, AppArgs
 from components.local.cache import Cache, CacheArgs
 from components.local.database import Database, DatabaseArgs
@@ -14,9 +16,11 @@ from components.local.edge import Edge, EdgeArgs, Probe
 from components.local.gunicorn import capacity, cores
 from components.local.processes import Supervisor, SupervisorArgs
 from components.local.secrets import Vault, VaultArgs
+from components.local.server import Server
 from components.local.storage import Storage, StorageArgs
 from components.target import Target
 from stacks.folders import state_folder, store_folder
+from stacks.settings import Database as DatabaseSettings
 from stacks.settings import Settings
 
 OPERATIONS = "components.local.operations:LocalOperations"
@@ -26,15 +30,27 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
     """Database, cache, slots for the processes, balancer. Raises `TargetError` before anything is made."""
     app = settings.app
     instances = settings.instance_names
+    state = str(state_folder(root, stack, settings))
+    server = existing_server(settings.database)
+    max_connections, limit = settings.database.max_connections, "relevo:database.maxConnections"
+    if server is not None:
+        survey = existing.examine(
+            server,
+            state=Path(state),
+            name=settings.database.name,
+            user=settings.database.user,
+            binaries=settings.database.binaries,
+        )
+        max_connections, limit = survey.max_connections, f"max_connections of {server.address}"
     sized = capacity(
         cores=cores(),
         instances=len(instances),
-        max_connections=settings.database.max_connections,
+        max_connections=max_connections,
         processes=len(app.processes),
         workers=app.workers,
         threads=app.threads,
+        limit=limit,
     )
-    state = str(state_folder(root, stack, settings))
 
     storage = Storage(
         "storage",
@@ -43,7 +59,7 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
             ports={
                 "public": settings.port,
                 "stats": None,
-                "database": settings.database.port,
+                **({} if server else {"database": settings.database.port}),
                 "cache": settings.cache.port,
                 **dict.fromkeys(instances),
             },
@@ -61,11 +77,12 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
         "database",
         DatabaseArgs(
             state=state,
-            port=storage.port("database"),
+            port=server.port if server else storage.port("database"),
             database=settings.database.name,
             user=settings.database.user,
-            max_connections=settings.database.max_connections,
+            max_connections=max_connections,
             binaries=settings.database.binaries,
+            server=server,
         ),
         supervised,
     )
@@ -104,7 +121,11 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
         "stack": stack,
         "state": state,
         "store": str(store_folder(root)),
-        "database": settings.database.model_dump(include={"name", "user", "binaries", "max_connections"}),
+        "database": {
+            **settings.database.model_dump(include={"name", "user", "binaries"}),
+            "max_connections": max_connections,
+            **({"server": asdict(server)} if server else {}),
+        },
         "instances": list(instances),
         "processes": {name: process.model_dump(mode="json") for name, process in app.processes.items()},
         "app": {
@@ -133,3 +154,10 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
         public_url=edge.url,
         ready=(database, cache, slots, edge),
     )
+
+
+def existing_server(settings: DatabaseSettings) -> Server | None:
+    """The server that the configuration names, if it names one."""
+    if settings.server is None or settings.server_secret is None:
+        return None
+    return Server(**asdict(settings.server), secret=settings.server_secret)

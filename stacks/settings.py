@@ -8,9 +8,10 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
@@ -20,6 +21,8 @@ from ruamel.yaml.error import YAMLError
 
 NAMESPACE = "relevo"
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-f:.]+:[0-9a-f:.]*")  # a name or an address, also of IPv6
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")  # libpq's
 # What the environment map may be made of, besides {secret.NAME}. Every target gives each of them.
 PLACEHOLDERS = (
     *(f"database.{part}" for part in ("url", "host", "port", "name", "user", "password")),
@@ -199,14 +202,82 @@ class Secret(Section):
     generate: bool = accepts("true or false", default=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DatabaseServer:
+    """`relevo:database.server` taken apart. `role` administers it; its password is a secret."""
+
+    host: str
+    port: int
+    role: str
+    sslmode: str
+    sslrootcert: str
+
+    @classmethod
+    def parse(cls, url: object) -> Self:
+        """Without ever showing the URL: it could carry a password."""
+        example = "give one such as postgresql://admin@db.example.org:5432/?sslmode=require"
+        try:
+            parts = urlsplit(url if isinstance(url, str) else "")
+            options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+            port = parts.port or 5432
+        except ValueError:
+            raise invalid("is not a URL", example) from None
+        if parts.scheme not in ("postgresql", "postgres") or not HOST.fullmatch(parts.hostname or ""):
+            raise invalid("is not the URL of one PostgreSQL server", example)
+        if parts.password is not None:
+            raise invalid(
+                "carries a password, but settings hold no secret",
+                "put it into a secret and name that by database.serverSecret",
+            )
+        if not parts.username:
+            raise invalid("names no role, but somebody must log in", example)
+        if parts.path.strip("/"):
+            raise invalid("names a database, too", "set database.name instead")
+        unknown = sorted(options.keys() - {"sslmode", "sslrootcert"})
+        if unknown:
+            raise invalid(f"has {unknown[0]}, but only sslmode and sslrootcert are accepted", "remove it")
+        sslmode = options.get("sslmode", "prefer")
+        if sslmode not in SSL_MODES:
+            raise invalid(f"has sslmode={sslmode}, but {', '.join(SSL_MODES)} are accepted", "correct it")
+        return cls(
+            host=parts.hostname or "",
+            port=port,
+            role=unquote(parts.username),
+            sslmode=sslmode,
+            sslrootcert=options.get("sslrootcert", ""),
+        )
+
+
 class Database(Section):
-    """`binaries`: a folder with another PostgreSQL's initdb, postgres, pg_dump … for the local target."""
+    """Of the local target. `binaries`: a folder with another PostgreSQL's initdb, postgres, pg_dump …
+
+    `server`: one that is there already, instead of the stack's own.
+    """
 
     name: Identifier = "app"
     user: Identifier = "app"
     port: Port | None = None
     binaries: Text | None = None
     max_connections: int = accepts("a number from 10 to 1000", ge=10, le=1000, default=100)
+    server: DatabaseServer | None = None
+    server_secret: SecretName | None = None  # the secret that is the password of the server's role
+
+    @field_validator("server", mode="plain")
+    @classmethod
+    def taken_apart(cls, url: object) -> DatabaseServer | None:
+        return None if url is None else DatabaseServer.parse(url)
+
+    @model_validator(mode="after")
+    def one_server(self) -> Self:
+        if (self.server is None) != (self.server_secret is None):
+            has, lacks = ("server", "serverSecret") if self.server else ("serverSecret", "server")
+            raise invalid(
+                f"has {has} but no {lacks}", "give both, or neither for a server of the stack's own"
+            )
+        for name in ("port", "max_connections"):
+            if self.server is not None and getattr(self, name) != type(self).model_fields[name].default:
+                raise invalid(f"has {to_camel(name)} beside server, which has its own", "remove it")
+        return self
 
 
 class Cache(Section):
@@ -329,6 +400,13 @@ class Settings(Section):
                     f"is {receiver.apprise_secret}, which is not among relevo:secrets",
                     "declare it there with generate: false",
                 )
+        password = self.database.server_secret
+        if password is not None and (password not in self.secrets or self.secrets[password].generate):
+            raise at(
+                "database.serverSecret",
+                f"is {password}, which is not a secret that you give",
+                f"declare it in relevo:secrets as {password}: {{generate: false}}",
+            )
         used: dict[int, str] = {}
         ports = {"port": self.port, "database.port": self.database.port, "cache.port": self.cache.port}
         for key, port in ports.items():

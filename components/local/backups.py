@@ -15,10 +15,10 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from components.local import durable, vault
-from components.local.environment import HOST
+from components.local import durable
 from components.local.layout import Layout
-from components.local.postgres import SUPERUSER, Postgres
+from components.local.postgres import Postgres, connect, program
+from components.local.server import Server
 from components.local.vault import Vault
 from components.target import Backup, TargetError
 
@@ -32,9 +32,9 @@ class Backups:
     """`held`: descriptors that the tools keep open, so that a killed step's orphan still holds its lock."""
 
     layout: Layout
-    postgres: Postgres
+    server: Server
+    binaries: str | None
     secrets: Vault
-    port: int
     database: str
     timeout: float
     held: Sequence[int] = ()
@@ -47,7 +47,7 @@ class Backups:
         for left_over in self.layout.backups.glob(f"*{PARTIAL}"):
             shutil.rmtree(left_over)
         partial = self.layout.backups / f"{name}{PARTIAL}"
-        with self.postgres.connect(self.port, self.secrets, database=self.database) as connection:
+        with connect(self.server, self.secrets, database=self.database) as connection:
             self._check_space(connection)
             partial.mkdir(mode=0o700)
             rows = self._dump(connection, partial / "database.dump")
@@ -102,10 +102,10 @@ class Backups:
         """Room for the dump, the media and the scratch database, before anything is written."""
         row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
         media = sum(path.stat().st_size for path in self.layout.media.rglob("*") if path.is_file())
-        data = self.postgres.data
+        data = Postgres(self.layout).data  # None: the server's disk is another's business
         for folder, needed in (
             (self.layout.backups, (row[0] if row else 0) + media),
-            (data or self.layout.root, row[0] if row else 0),
+            (data or self.layout.root, row[0] if row and data else 0),
         ):
             free = shutil.disk_usage(folder).free
             if free < needed + SPARE_BYTES:
@@ -133,10 +133,12 @@ class Backups:
     def _verify(self, dump: Path, rows: dict[str, int]) -> None:
         """List the dump, restore it beside the real database and count."""
         self._run("pg_restore", "--list", "--file=/dev/null", str(dump), connect=False)
-        scratch = f"{SCRATCH}_{os.getpid()}"
-        with self.postgres.connect(self.port, self.secrets) as server:
-            self._drop_scratch(server)
-            server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(scratch)))
+        # The server may be shared with other stacks.
+        prefix = f"{SCRATCH}_{self.layout.digest}_"
+        scratch = f"{prefix}{os.getpid()}"
+        with connect(self.server, self.secrets) as server:
+            self._drop_scratch(server, prefix)
+            self._make_scratch(server, scratch)
             try:
                 self._run(
                     "pg_restore",
@@ -146,10 +148,10 @@ class Backups:
                     f"--dbname={scratch}",
                     str(dump),
                 )
-                with self.postgres.connect(self.port, self.secrets, database=scratch) as restored:
+                with connect(self.server, self.secrets, database=scratch) as restored:
                     found = _rows(restored)
             finally:
-                self._drop_scratch(server)
+                self._drop_scratch(server, prefix)
         if found != rows:
             table = sorted(name for name in {*rows, *found} if rows.get(name) != found.get(name))[0]
             raise TargetError(
@@ -157,9 +159,22 @@ class Backups:
                 f"{rows.get(table)}; run the release again."
             )
 
-    def _drop_scratch(self, server: psycopg.Connection) -> None:
+    def _make_scratch(self, server: psycopg.Connection, name: str) -> None:
+        """An empty database of the same encoding and locale, which need not be the server's own."""
+        row = server.execute(
+            "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = %s",
+            [self.database],
+        ).fetchone()
+        assert row is not None
+        server.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(
+                sql.Identifier(name), *(sql.Literal(value) for value in row)
+            )
+        )
+
+    def _drop_scratch(self, server: psycopg.Connection, prefix: str) -> None:
         """Also what a killed backup left behind."""
-        left = server.execute(r"SELECT datname FROM pg_database WHERE datname LIKE 'relevo\_scratch\_%'")
+        left = server.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [prefix])
         for (name,) in left.fetchall():
             server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
@@ -192,10 +207,12 @@ class Backups:
             )
 
     def _run(self, tool: str, *arguments: str, connect: bool = True) -> None:
-        where = [f"--host={HOST}", f"--port={self.port}", f"--username={SUPERUSER}", "--no-password"]
+        server = self.server
+        where = [f"--host={server.host}", f"--port={server.port}", f"--username={server.role}"]
+        where.append("--no-password")
         try:
             done = subprocess.run(
-                [self.postgres.tool(tool), *(where if connect else []), *arguments],
+                [program(tool, self.binaries), *(where if connect else []), *arguments],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -203,8 +220,8 @@ class Backups:
                 env={
                     "PATH": "/usr/bin:/bin",
                     "LANG": "C.UTF-8",
-                    "PGSSLMODE": "disable",
-                    "PGPASSWORD": self.secrets.read(vault.SUPERUSER),
+                    **server.tls_variables(),
+                    "PGPASSWORD": self.secrets.read(server.secret),
                 },
                 check=False,
                 timeout=self.timeout,

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from components.local import vault
+from components.local.server import Server
 from components.target import Deployment, TargetError
 
 HOST = "127.0.0.1"
@@ -48,22 +49,23 @@ def placeholders(
     secret: Secret,
 ) -> Callable[[str], str]:
     """How each placeholder is looked up; secrets are read only when asked for."""
-    ports, database = facts["ports"], facts["database"]
+    ports, database, server = facts["ports"], facts["database"], Server.of(facts)
+    database_password = server.secret_of(database["user"])
 
     def database_url() -> str:
-        password = quote(secret(vault.DATABASE_USER), safe="")
-        return f"postgres://{database['user']}:{password}@{HOST}:{ports['database']}/{database['name']}"
+        password = quote(secret(database_password), safe="")
+        return f"postgres://{database['user']}:{password}@{server.address}/{database['name']}"
 
     def cache_url(user: str, password: str) -> str:
         return f"redis://{user}:{quote(secret(password), safe='')}@{HOST}:{ports['cache']}/0"
 
     values: dict[str, Callable[[], str]] = {
         "database.url": database_url,
-        "database.host": lambda: HOST,
-        "database.port": lambda: str(ports["database"]),
+        "database.host": lambda: server.host,
+        "database.port": lambda: str(server.port),
         "database.name": lambda: database["name"],
         "database.user": lambda: database["user"],
-        "database.password": lambda: secret(vault.DATABASE_USER),
+        "database.password": lambda: secret(database_password),
         "cache.url": lambda: cache_url("app", vault.CACHE_APP),
         "cache.host": lambda: HOST,
         "cache.port": lambda: str(ports["cache"]),
@@ -119,8 +121,10 @@ def process_environment(
     lookup = placeholders(
         facts, name=name, deployment=deployment, static_root=static_root, media_root=media_root, secret=secret
     )
+    server = Server.of(facts)
     return {
         **base,
+        **(server.tls_variables() if server.existing else {}),
         **{variable: resolve(template, lookup) for variable, template in variables(facts, process).items()},
         "PATH": f"{environment_folder}/bin:{base['PATH']}",
         "DJANGO_SETTINGS_MODULE": facts["app"]["settings"],

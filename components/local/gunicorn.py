@@ -39,12 +39,13 @@ def capacity(
     processes: int = 0,
     workers: int | None = None,
     threads: int | None = None,
+    limit: str = "relevo:database.maxConnections",
 ) -> Capacity:
     """Workers and threads of each instance, such that every thread can have its database connection.
 
     (2 x cores) + 1 workers in all, shared by the instances; the rule is gunicorn's own
     (https://docs.gunicorn.org/en/stable/design.html#how-many-workers). Raises `TargetError` if configured
-    numbers need more connections than there are.
+    numbers need more connections than there are; `limit` is what it calls their number.
     """
     available = max_connections - RESERVED_CONNECTIONS - processes
     count = workers if workers is not None else max(1, math.ceil((2 * cores + 1) / instances))
@@ -56,7 +57,7 @@ def capacity(
     needed = instances * count * width
     if needed > available:
         raise TargetError(
-            f"relevo:database.maxConnections is {max_connections}, but {instances} instances of {count} "
+            f"{limit} is {max_connections}, but {instances} instances of {count} "
             f"workers with {width} threads need {needed + max_connections - available}; "
             f"raise it, or lower relevo:app.workers or relevo:app.threads."
         )

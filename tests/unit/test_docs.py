@@ -60,7 +60,8 @@ def test_the_example_of_the_settings_page_has_every_key() -> None:
 
     collect(document["config"])
     keys = {to_camel(name) for section in sections(Settings) for name in section.model_fields}
-    assert keys - written == {"asgi"}, "asgi excludes wsgi, so it stands in a comment"
+    assert keys - written == {"asgi", "server", "serverSecret"}, "exclude others, so they stand in comments"
+    assert all(re.search(rf"\b{key}: ", example()) for key in keys - written)
 
 
 def test_the_settings_page_explains_every_placeholder() -> None:
@@ -77,12 +78,14 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 
 def test_the_configuration_and_the_scenario_of_the_own_project_are_accepted(tmp_path: Path) -> None:
-    whole, steps, database = re.findall(r"```yaml\n(.*?)```", read("own-project"), re.DOTALL)
+    whole, steps, database, server = re.findall(r"```yaml\n(.*?)```", read("own-project"), re.DOTALL)
     path = tmp_path / "Pulumi.shop.yaml"
     path.write_text(whole + database.removeprefix("config:\n"))
     settings = load_file(path)
     assert settings.app.build.project == "server"
     assert settings.database.binaries is not None
+    path.write_text(whole.replace("  relevo:secrets:\n", server.removeprefix("config:\n"), 1))
+    assert load_file(path).database.server_secret == "DATABASE_ADMIN"
     assert scenario.parse(steps, "docs/own-project.md").steps[0].expect.status == [301]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ def app(**changes: Any) -> dict[str, Any]:
 
 def environment(**variables: Any) -> dict[str, Any]:
     return app(environment={**APP["environment"], **variables})
+
+
+def existing(**changes: Any) -> dict[str, Any]:
+    database = {"server": "postgresql://admin@db/", "serverSecret": "ADMIN", **changes}
+    return {"database": database, "secrets": {"SECRET_KEY": {}, "ADMIN": {"generate": False}}}
 
 
 def parsed(changes: dict[str, Any]) -> Settings:
@@ -65,6 +71,27 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ({"database": {"name": "Bad Name"}}, 'relevo:database.name is "Bad Name", but a PostgreSQL name'),
     ({"database": {"user": "app; drop"}}, 'relevo:database.user is "app; drop", but a PostgreSQL name'),
     ({"database": {"maxConnections": 5}}, "relevo:database.maxConnections is 5, but a number from 10"),
+    ({"database": {"server": "postgresql://admin@db/"}}, "relevo:database has server but no serverSecret;"),
+    ({"database": {"serverSecret": "ADMIN"}}, "relevo:database has serverSecret but no server;"),
+    (existing(port=5432), "relevo:database has port beside server, which has its own; remove it."),
+    (existing(maxConnections=50), "relevo:database has maxConnections beside server, which has its own;"),
+    (existing(server="db.example.org"), "relevo:database.server is not the URL of one PostgreSQL server;"),
+    (existing(server="mysql://admin@db/"), "relevo:database.server is not the URL of one PostgreSQL server;"),
+    (existing(server="postgresql://admin@/"), "relevo:database.server is not the URL of one PostgreSQL"),
+    (existing(server="postgresql://admin@a,b/"), "relevo:database.server is not the URL of one PostgreSQL"),
+    (existing(server="postgresql://admin@db:99999/"), "relevo:database.server is not a URL;"),
+    (existing(server=5432), "relevo:database.server is not the URL of one PostgreSQL server;"),
+    (existing(server="postgresql://db/"), "relevo:database.server names no role, but somebody must log in;"),
+    (existing(server="postgresql://admin@db/shop"), "relevo:database.server names a database, too;"),
+    (existing(server="postgresql://admin:hunter2@db/"), "relevo:database.server carries a password, but"),
+    (existing(server="postgresql://admin@db/?options=-x"), "relevo:database.server has options, but only"),
+    (existing(server="postgresql://admin@db/?sslmode=on"), "relevo:database.server has sslmode=on, but"),
+    (
+        {**existing(), "secrets": {"SECRET_KEY": {}, "ADMIN": {}}},
+        "relevo:database.serverSecret is ADMIN, which is not a secret that you give; declare it in "
+        "relevo:secrets as ADMIN: {generate: false}.",
+    ),
+    ({**existing(), "secrets": {"SECRET_KEY": {}}}, "relevo:database.serverSecret is ADMIN, which is not"),
     ({"cache": {"maxMemoryMb": "lots"}}, 'relevo:cache.maxMemoryMb is "lots", but a number of megabytes'),
     ({"limits": {"drainSeconds": 0}}, "relevo:limits.drainSeconds is 0, but a number of seconds above 0"),
     ({"limits": {"readySeconds": -1}}, "relevo:limits.readySeconds is -1, but a number of seconds"),
@@ -130,6 +157,24 @@ def test_a_bad_setting_gets_one_line_with_key_fault_and_remedy(
     assert re.fullmatch(r"relevo:[^\n]+; [^\n]+\.", message), "one line, with a remedy after the semicolon"
 
 
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://admin@db/", ("db", 5432, "admin", "prefer", "")),
+        ("postgres://me%40corp@10.0.0.7:6432", ("10.0.0.7", 6432, "me@corp", "prefer", "")),
+        ("postgresql://admin@[::1]:5433/?sslmode=require", ("::1", 5433, "admin", "require", "")),
+        (
+            "postgresql://admin@db/?sslmode=verify-full&sslrootcert=/etc/ca.pem",
+            ("db", 5432, "admin", "verify-full", "/etc/ca.pem"),
+        ),
+    ],
+)
+def test_the_url_of_a_server_is_taken_apart(url: str, expected: tuple[Any, ...]) -> None:
+    server = parsed(existing(server=url)).database.server
+    assert server is not None
+    assert astuple(server) == expected
+
+
 def test_every_fault_is_said_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         parsed({"instances": 1, "port": 80})
@@ -168,6 +213,15 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str | None, expected: str)
 def test_a_value_of_a_secret_is_not_repeated_by_its_error() -> None:
     with pytest.raises(SettingsError) as caught:
         parsed({"notify": [{"url": "json://user:hunter2@host/x"}], "secrets": {"SECRET_KEY": "hunter2"}})
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://a:hunter2@db/", "postgresql://a:hunter2@db:x/", "a:hunter2@db"]
+)
+def test_a_password_in_the_url_of_a_server_is_not_repeated_by_its_error(url: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parsed(existing(server=url))
     assert "hunter2" not in str(caught.value)
 
 

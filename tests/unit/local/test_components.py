@@ -71,6 +71,7 @@ def test_every_child_has_its_type_name_and_inputs(recorder: Recorder) -> pulumi.
                     "user": "app",
                     "max_connections": 100,
                     "binaries": "",
+                    "server": {},
                 },
             ),
             "cache-server": ("relevo:Cache", {**state, "port": 20002, "max_memory_mb": 64}),

@@ -15,6 +15,7 @@ SECRETS = {
     vault.CACHE_APP: "app-pass",
     vault.CACHE_READER: "reader-pass",
     "SECRET_KEY": "the-key",
+    "ADMIN": "admin-pass",
 }
 FACTS: dict[str, Any] = {
     "ports": {"public": 8000, "database": 5432, "cache": 6379},
@@ -26,8 +27,11 @@ DEPLOYMENT = Deployment(image="app@sha256:" + "a" * 64, version="v2", release="2
 BASE = {"PATH": "/usr/bin", "HOME": "/home/x", "LANG": "C.UTF-8", "TZ": "UTC"}
 
 
-def environment(templates: dict[str, str], process: str = "web") -> dict[str, str]:
+def environment(
+    templates: dict[str, str], process: str = "web", database: dict[str, Any] | None = None
+) -> dict[str, str]:
     facts = {**FACTS, "app": {**FACTS["app"], "environment": templates}}
+    facts["database"] = {**FACTS["database"], **(database or {})}
     return process_environment(
         facts,
         process=process,
@@ -62,6 +66,25 @@ def environment(templates: dict[str, str], process: str = "web") -> dict[str, st
 )
 def test_a_template_is_filled_from_the_facts(template: str, value: str) -> None:
     assert environment({"X": template})["X"] == value
+
+
+SERVER = {"host": "::1", "port": 6432, "role": "admin", "secret": "ADMIN", "sslmode": "require"}
+
+
+@pytest.mark.parametrize(
+    ("database", "url"),
+    [
+        ({"server": SERVER}, "postgres://owner:p%40ss%2Fword@[::1]:6432/site"),
+        ({"server": {**SERVER, "role": "owner", "host": "db"}}, "postgres://owner:admin-pass@db:6432/site"),
+    ],
+    ids=["a role that the stack made", "the server's own role"],
+)
+def test_a_project_gets_the_server_that_the_configuration_names(database: dict[str, Any], url: str) -> None:
+    """And TLS as the server's URL has it, for those projects that have no variable for that."""
+    found = environment({"X": "{database.url}", "Y": "{database.host}"}, database=database)
+    assert found["X"] == url
+    assert found["Y"] == database["server"]["host"]
+    assert found["PGSSLMODE"] == "require"
 
 
 def test_a_value_is_not_itself_a_template() -> None:

@@ -42,6 +42,18 @@ def test_configured_numbers_that_need_too_many_connections_are_refused() -> None
     )
 
 
+def test_the_connections_of_a_server_of_ones_own_are_named_as_what_they_are() -> None:
+    with pytest.raises(TargetError, match=r"^max_connections of db:5432 is 20, but 2 instances .* need 40;"):
+        capacity(
+            cores=2,
+            instances=2,
+            max_connections=20,
+            workers=4,
+            threads=4,
+            limit="max_connections of db:5432",
+        )
+
+
 def environment_folder(folder: Path, source: str) -> Path:
     config = folder / "lib" / "python3.12" / "site-packages" / "gunicorn" / "config.py"
     config.parent.mkdir(parents=True)

@@ -75,6 +75,7 @@ class StandInOperations:
         self.secrets: dict[str, str] = dict(facts.get("secrets", {}))
         self.missing: list[str] = []
         self.applied: set[tuple[str, str]] = {(app, name) for app, name in facts.get("applied", ())}
+        self.lacking: str | None = None  # what the database has not
         self.settings: dict[str, DjangoFacts] = {}  # by process; the others have GOOD_SETTINGS
         self.backups: list[Backup] = []
         self.slots: dict[str, Slot] = {}
@@ -172,6 +173,10 @@ class StandInOperations:
     def applied_migrations(self) -> frozenset[tuple[str, str]]:
         self._called("applied_migrations")
         return frozenset(self.applied)
+
+    def unmet(self, manifest: Manifest) -> str | None:
+        self._called("unmet")
+        return self.lacking
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ import django
 import pytest
 from django.conf import settings
 from django.contrib.postgres import operations as postgres
+from django.contrib.postgres.fields import ArrayField
 from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
@@ -234,3 +235,29 @@ def test_effect_on_the_version_that_runs(effect: str, operations: list[Operation
 )
 def test_what_can_be_reversed(reversible: bool, operation: Operation) -> None:
     assert django_facts.reversible(operation) is reversible
+
+
+german = models.CharField(max_length=9, db_collation="de-x-icu")
+
+
+@pytest.mark.parametrize(
+    ("icu", "operation"),
+    [
+        (True, postgres.CreateCollation("german", provider="icu", locale="de")),
+        (False, postgres.CreateCollation("german", locale="de_DE.utf8")),
+        (True, migrations.AddField("thing", "word", german)),
+        (True, migrations.AlterField("thing", "name", models.TextField(db_collation="unicode"))),
+        (True, migrations.AddField("thing", "words", ArrayField(german))),
+        (
+            True,
+            migrations.CreateModel("Word", [("id", models.BigAutoField(primary_key=True)), ("w", german)]),
+        ),
+        (True, migrations.SeparateDatabaseAndState([migrations.AddField("thing", "word", german)])),
+        (False, migrations.SeparateDatabaseAndState([], [migrations.AddField("thing", "word", german)])),
+        (False, migrations.AddField("thing", "word", models.TextField(db_collation="C"))),
+        (False, migrations.RemoveField("thing", "name")),
+        (False, migrations.RunPython(nothing)),
+    ],
+)
+def test_what_needs_a_postgresql_with_icu(icu: bool, operation: Operation) -> None:
+    assert django_facts.needs_icu(operation) is icu
