@@ -70,14 +70,14 @@ class Vault(pulumi.ComponentResource):
     nothing stops when it is missed. A soft-deleted vault keeps its name: for 90 days where it is guarded, for
     7 (the least that Azure takes) elsewhere, so that a stack for trials can be made again.
 
-    Raises `TargetError` if two secrets would have one name.
+    Raises `TargetError` if a project's secret would have the name of the stack's own.
     """
 
     def __init__(self, name: str, args: VaultArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("relevo:azure:Vault", name, None, opts)
         self._args = args
         place = args.place
-        _refuse_shared_names(args.secrets)
+        _refuse_own_names(args.secrets)
         self._vault = keyvault.Vault(
             f"{name}-vault",
             vault_name=place.names.of("kv"),
@@ -210,33 +210,29 @@ class Vault(pulumi.ComponentResource):
 
     def _current(self, name: str, made: keyvault.Secret | None) -> pulumi.Output[str]:
         """The version in the vault now, whoever wrote it; "" where there is none yet."""
+        return (made or self._vault).id.apply(lambda _: self._look_up(name))
+
+    def _look_up(self, name: str) -> str:
         place = self._args.place
-        found = keyvault.get_secret_output(
-            secret_name=secret_name(name),
-            vault_name=place.names.of("kv"),
-            resource_group_name=place.resource_group,
-            opts=pulumi.InvokeOutputOptions(parent=self, depends_on=[made or self._vault]),
-        )
-        version = found.apply(lambda secret: secret.properties.secret_uri_with_version.rpartition("/")[2])
-        return pulumi.Output.from_input(_unless_missing(version))
-
-
-async def _unless_missing(version: pulumi.Output[str]) -> str:
-    """A secret that nobody has set is a fault for the preflight, which says how to set it."""
-    try:
-        return await version.future() or ""
-    except Exception as error:
-        if MISSING.search(str(error)):
-            return ""
-        raise
-
-
-def _refuse_shared_names(secrets: Mapping[str, bool]) -> None:
-    taken: dict[str, str] = dict.fromkeys(OWN, "the stack itself")
-    for name in secrets:
-        secret = secret_name(name)
-        if secret in taken:
-            raise TargetError(
-                f"relevo:secrets has {name}, but the vault's {secret} is of {taken[secret]}; rename {name}."
+        try:
+            found = keyvault.get_secret(
+                secret_name=secret_name(name),
+                vault_name=place.names.of("kv"),
+                resource_group_name=place.names.of("rg"),
+                opts=pulumi.InvokeOptions(parent=self),
             )
-        taken[secret] = name
+        except Exception as error:
+            # One that nobody has set yet is a fault for the preflight, which says how to set it.
+            if MISSING.search(str(error)):
+                return ""
+            raise
+        return found.properties.secret_uri_with_version.rpartition("/")[2]
+
+
+def _refuse_own_names(secrets: Mapping[str, bool]) -> None:
+    for name in secrets:
+        if secret_name(name) in OWN:
+            raise TargetError(
+                f"relevo:secrets has {name}, but {secret_name(name)} in the vault is the stack's own; "
+                f"give it another name."
+            )

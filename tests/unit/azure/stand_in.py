@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import grpc
 import pulumi
 from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks, set_mocks
@@ -15,6 +16,7 @@ from components.azure.naming import Names
 from components.azure.place import Place
 
 T = TypeVar("T")
+Answer = dict[str, Any]
 
 TAGS = {"workload": "assets", "stack": "prod"}
 
@@ -53,16 +55,31 @@ class Made:
         return self.protect and self.retain_on_delete
 
 
+class StandInFailure(grpc.RpcError):
+    """What a function of the provider fails with."""
+
+    def __init__(self, details: str) -> None:
+        super().__init__(details)
+        self._details = details
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return self._details
+
+
 class StandInEngine(Mocks):
     """A resource's id is `<Pulumi name>-id`, its output `name` `<Pulumi name>-name`.
 
-    Each other output is an input's echo; `outputs` adds more by Pulumi name, `answers` those of functions.
+    Each other output is an input's echo; `outputs` adds more by Pulumi name. `answers`: what a function such
+    as "keyvault:getSecret" returns, or how it makes that from its arguments.
     """
 
     def __init__(self) -> None:
         self.made: dict[str, Made] = {}
         self.outputs: dict[str, dict[str, Any]] = {}
-        self.answers: dict[str, dict[str, Any]] = {}
+        self.answers: dict[str, Answer | Callable[[Answer], Answer]] = {}
         self.called: list[tuple[str, dict[str, Any]]] = []
 
     def build(self, program: Callable[[], T], *, preview: bool = False) -> T:
@@ -82,6 +99,10 @@ class StandInEngine(Mocks):
         awaited(resolve)()
         return known[0]
 
+    def plain(self, name: str) -> dict[str, Any]:
+        """The inputs of what was made under the Pulumi name, secret ones in clear."""
+        return _revealed(self.made[name].inputs)
+
     def of_type(self, type_: str) -> dict[str, Made]:
         """Pulumi name → what was made of the type, without its package: "keyvault:Vault"."""
         return {name: made for name, made in self.made.items() if made.type == f"azure-native:{type_}"}
@@ -93,7 +114,8 @@ class StandInEngine(Mocks):
     def call(self, args: MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]]]:
         token = args.token.removeprefix("azure-native:")
         self.called.append((token, args.args))
-        return self.answers.get(token, {}), []
+        answer = self.answers.get(token, {})
+        return (answer(args.args) if callable(answer) else answer), []
 
 
 class _Monitor(MockMonitor):
@@ -128,3 +150,15 @@ def _is_secret(value: Any) -> bool:
         return False
     fields = value.struct_value.fields
     return rpc._special_sig_key in fields or any(map(_is_secret, fields.values()))
+
+
+def _revealed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_revealed(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return (
+        _revealed(value["value"])
+        if rpc._special_sig_key in value
+        else {k: _revealed(v) for k, v in value.items()}
+    )
