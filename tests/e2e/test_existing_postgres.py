@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ import pytest
 from psycopg import sql
 
 from components.local.layout import Layout
+from components.local.operations import LocalOperations
 from components.local.vault import Vault
 from tests.e2e.project import TOOLS, Project
 
@@ -115,7 +116,7 @@ def test_what_speaks_against_the_server_is_said_before_anything_is_made(
         elsewhere = f"postgresql://{existing.admin}@127.0.0.1:1/"
         assert "relevo:database.server is 127.0.0.1:1, but it does not" in refusal(server=elsewhere)
         encrypted = settings["database"]["server"] + "?sslmode=require"
-        assert "the bundled pg_dump knows no TLS; set relevo:database.binaries" in refusal(server=encrypted)
+        assert "does not support SSL, but SSL was required" in refusal(server=encrypted)
         assert "is app, but 127.0.0.1:" in refusal(user="app")  # the server's superuser
         existing.query(f"ALTER ROLE {existing.admin} NOCREATEDB")
         assert "may not create databases, but each backup is verified in one" in refusal()
@@ -144,6 +145,15 @@ def test_a_release_its_backup_and_its_rollback_use_the_server(
     (manual,) = (site.state / "backups").glob("manual-*")
     assert json.loads((manual / "backup.json").read_text())["detail"]["rows"] > sum(before)
     assert not any(name.startswith("relevo_scratch") for name in existing.databases)
+
+    # The migrations of the example need no ICU. One that did would be refused: this server has none.
+    operations = LocalOperations(json.loads((site.state / "programs/instance-1.json").read_text())["facts"])
+    manifest = operations.artefact(digests["v2"]).manifest
+    assert operations.unmet(manifest) is None
+    german = replace(manifest.migrations[0], name="0099_german", icu=True)
+    lacking = operations.unmet(replace(manifest, migrations=(*manifest.migrations, german)))
+    assert lacking is not None
+    assert f"{german} needs ICU collations, but the PostgreSQL at {existing.address} is" in lacking
 
     printed += site.release(digests["v1"])
     assert set(site.versions().values()) == {"v1"}

@@ -23,7 +23,9 @@ GOOD = Survey(
     makes_roles=True,
     owner=None,
     stranger=None,
+    encrypted=False,
     tools=18,
+    bundled=True,
 )
 
 
@@ -32,10 +34,11 @@ GOOD = Survey(
     [
         ({}, "app"),
         ({"owner": "app"}, "app"),
-        ({"version": 14, "tools": 14}, "app"),
+        ({"version": 14, "tools": 14, "bundled": False}, "app"),
+        ({"encrypted": True, "bundled": False}, "app"),
         ({"owner": "admin", "makes_roles": False}, "admin"),
     ],
-    ids=["empty", "made before", "the oldest", "its own role"],
+    ids=["empty", "made before", "the oldest", "by TLS", "its own role"],
 )
 def test_a_server_that_can_be_used_has_no_fault(found: dict[str, Any], user: str) -> None:
     assert fault(replace(GOOD, **found), SERVER, name="app", user=user) is None
@@ -53,6 +56,12 @@ def test_a_server_that_can_be_used_has_no_fault(found: dict[str, Any], user: str
             "19.",
         ),
         ({"version": 16}, "set relevo:database.binaries to the bin folder of a PostgreSQL 16."),
+        (
+            {"encrypted": True},
+            "which is reached by TLS (sslmode=prefer), but the bundled pg_dump knows none; set "
+            "relevo:database.binaries to the bin folder of a PostgreSQL 18 that does, or ask for "
+            "sslmode=disable.",
+        ),
         ({"stranger": "wrong password"}, "relevo:database.user is app, but db:5432 has a role of that name"),
         ({"owner": "other"}, "relevo:database.name is app, but that database on db:5432 belongs to other"),
         ({"makes_databases": False}, "but each backup is verified in one; ALTER ROLE admin CREATEDB."),
@@ -82,12 +91,6 @@ def test_a_server_that_does_not_answer_is_named_with_what_can_be_done(tmp_path: 
     assert told.startswith("relevo:database.server is 127.0.0.1:1, but it does not let admin in (connection")
     assert told.endswith("run relevo secret set ADMIN.")
     assert "hunter2" not in told
-
-
-def test_tls_needs_programs_that_know_it(tmp_path: Path) -> None:
-    assert "asks for sslmode=require, but the bundled pg_dump knows no TLS; set relevo:database.binaries" in (
-        refusal(tmp_path, replace(SERVER, sslmode="require"))
-    )
 
 
 def test_reserved_names_are_refused_there_as_well(tmp_path: Path) -> None:
