@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STATE = CHECKOUT / ".relevo"
+POLICY = CHECKOUT / "policy"
 ENVIRONMENT = Path(sys.prefix)
 TOOLCHAIN = ENVIRONMENT / "relevo-toolchain.json"
 PARTS = "relevo-toolchain"
@@ -37,6 +38,8 @@ def main() -> NoReturn:
         sys.exit(f"{TOOLCHAIN} does not exist, but says which engine to run; run `make setup` in {CHECKOUT}.")
     environment = dict(os.environ)
     prepare(environment, toolchain["pulumi"], own_home=toolchain["own_home"])
+    if not is_local(sys.argv[1:], Path.cwd()):
+        environment.setdefault("PULUMI_OPTION_POLICY_PACK", str(POLICY))
     for lock in remove_stale_locks(environment["PULUMI_BACKEND_URL"]):
         print(f"relevo: removed the lock {lock}: its pulumi does not run any more", file=sys.stderr)
     try:
@@ -64,6 +67,27 @@ def prepare(environment: MutableMapping[str, str], pulumi: str, *, own_home: boo
         environment["PULUMI_BACKEND_URL"] = f"{backend.as_uri()}?metadata=skip"
     if not environment.keys() & {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"}:
         environment["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(ensure_passphrase(STATE / "passphrase"))
+
+
+def is_local(arguments: Sequence[str], folder: Path) -> bool:
+    """Whether the command is for a stack on this machine, or for another project: our rules are for Azure's.
+
+    A stack that the arguments do not name may be any, so it is not local.
+    """
+    stack = ""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        option, _, value = argument.partition("=")
+        if option in ("--stack", "-s"):
+            stack = value or following
+        elif option in ("--cwd", "-C"):
+            folder /= value or following
+    if folder.resolve() != CHECKOUT:
+        return True
+    try:
+        settings = (folder / f"Pulumi.{stack.rpartition('/')[2]}.yaml").read_text()
+    except OSError:
+        return False
+    return re.search(r"^\s*[\"']?relevo:target[\"']?:\s*[\"']?local\b", settings, re.MULTILINE) is not None
 
 
 def ensure_passphrase(file: Path) -> Path:

@@ -124,3 +124,25 @@ def test_times_of_go_are_read():
     for text in ("2026-11-24T13:54:32Z", "2026-11-24T13:54:32.5Z", "2026-11-24T10:54:32.123456789-03:00"):
         found = datetime.fromtimestamp(launcher.written_at(text), UTC)
         assert found - datetime(2026, 11, 24, 13, 54, 32, tzinfo=UTC) < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "local"),
+    [
+        (["up", "--stack", "local", "--yes"], True),
+        (["preview", "-s", "organization/relevo/local"], True),
+        (["up", "--stack=prod"], False),
+        (["up", "--stack", "unheard-of"], False),
+        (["up"], False),
+    ],
+)
+def test_the_rules_for_azure_are_asked_of_every_stack_that_is_not_known_as_local(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], local: bool
+):
+    monkeypatch.setattr(launcher, "CHECKOUT", checkout)
+    (checkout / "Pulumi.local.yaml").write_text("config:\n  relevo:target: local\n")
+    (checkout / "Pulumi.prod.yaml").write_text("config:\n  relevo:target: azure\n")
+    assert launcher.is_local(arguments, checkout) is local
+    elsewhere = checkout / "elsewhere"
+    elsewhere.mkdir()
+    assert launcher.is_local([*arguments, "-C", str(elsewhere)], checkout)
