@@ -133,9 +133,9 @@ class Vault(pulumi.ComponentResource):
 
         self.verify_value = self._own(VERIFY)
         made = {secret: self._project_secret(secret) for secret, generate in args.secrets.items() if generate}
-        self.versions = pulumi.Output.all(
-            **{secret: self._current(secret, made.get(secret)) for secret in args.secrets}
-        ).apply(lambda found: {secret: version for secret, version in found.items() if version})
+        self.versions = pulumi.Output.from_input(
+            {secret: self._current(secret, made.get(secret)) for secret in args.secrets}
+        ).apply(lambda current: {secret: version for secret, version in current.items() if version})
         self.register_outputs({"id": self.id, "uri": self.uri, "versions": self.versions})
 
     def secret_uri(self, name: str) -> str:

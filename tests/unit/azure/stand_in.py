@@ -99,6 +99,16 @@ class StandInEngine(Mocks):
         awaited(resolve)()
         return known[0]
 
+    def resources(self, output: pulumi.Output[Any]) -> set[pulumi.Resource]:
+        """On what an output of something built depends."""
+        known: list[set[pulumi.Resource]] = []
+
+        async def resolve() -> None:
+            known.append(await output.resources())
+
+        awaited(lambda: pulumi.Output.from_input(resolve()))()
+        return known[0]
+
     def plain(self, name: str) -> dict[str, Any]:
         """The inputs of what was made under the Pulumi name, secret ones in clear."""
         return _revealed(self.made[name].inputs)

@@ -148,6 +148,10 @@ def test_a_replaced_secret_has_another_version(engine: StandInEngine) -> None:
     assert engine.value(engine.build(_vault).versions) == {"SECRET_KEY": "v1", "SMTP_PASSWORD": "v2"}
 
 
+def test_a_project_without_secrets_has_no_versions(engine: StandInEngine) -> None:
+    assert engine.value(engine.build(lambda: _vault({})).versions) == {}
+
+
 def _without_smtp(asked: dict[str, Any]) -> dict[str, Any]:
     if asked["secretName"] == "smtp-password":
         raise StandInFailure("RESPONSE 404: 404 Not Found ERROR CODE: SecretNotFound")

@@ -1,0 +1,254 @@
+"""The database: private, encrypted on its way, recoverable, and its credentials in the vault only."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from components.azure.database import Administrator, Database, DatabaseArgs, tier
+from components.azure.vault import DAY, Vault, VaultArgs
+from components.target import TargetError
+from tests.unit.azure.stand_in import TAGS, StandInEngine, place
+
+NEW = 1_800_000_000
+
+
+@pytest.fixture
+def engine(engine: StandInEngine) -> StandInEngine:
+    engine.outputs = {
+        f"{name}-value": {"value": value, "since": NEW}
+        for name, value in (
+            ("vault-relevo-verify", "verify"),
+            ("database-administrator", "for nobody"),
+            ("database-password", "pass-word_"),
+        )
+    }
+    return engine
+
+
+def _database(where: dict[str, Any] | None = None, **changed: Any) -> Database:
+    at = place(**(where or {}))
+    vault = Vault(
+        "vault",
+        VaultArgs(
+            place=at,
+            secrets={},
+            expiry_days=90,
+            readers={},
+            endpoints_subnet_id="subnet-id",
+            zone_id="vault-zone-id",
+            workspace_id="workspace-id",
+        ),
+    )
+    given: dict[str, Any] = {
+        "sku": "Standard_D2ds_v5",
+        "storage_gb": 64,
+        "version": "17",
+        "ha": "ZoneRedundant",
+        "geo_backup": True,
+        "retention_days": 35,
+        "name": "assets",
+        "user": "assets_app",
+        "administrators": [
+            Administrator(
+                key="jobs", object_id="jobs-id", name="id-assets-prod-jobs", type="ServicePrincipal"
+            ),
+            Administrator(key="team", object_id="team-id", name="Database team", type="Group"),
+        ],
+        "max_connections": None,
+        "subnet_id": "database-subnet-id",
+        "zone_id": "database-zone-id",
+    }
+    return Database(
+        "database",
+        DatabaseArgs(place=at, workspace_id="workspace-id", vault=vault, **{**given, **changed}),
+    )
+
+
+def test_the_server_is_private_replicated_and_backed_up(engine: StandInEngine) -> None:
+    database = engine.build(_database)
+
+    made = engine.made["database-server"]
+    assert made.type == "azure-native:dbforpostgresql:Server"
+    assert made.secret == {"administratorLoginPassword"}
+    assert engine.plain("database-server") == {
+        "serverName": "psql-assets-prod",
+        "resourceGroupName": "rg-assets-prod",
+        "location": "westeurope",
+        "version": "17",
+        "sku": {"name": "Standard_D2ds_v5", "tier": "GeneralPurpose"},
+        "storage": {"storageSizeGB": 64, "autoGrow": "Enabled", "type": "Premium_LRS"},
+        "administratorLogin": "relevo_administrator",
+        "administratorLoginPassword": "for nobody",
+        "authConfig": {
+            "activeDirectoryAuth": "Enabled",
+            "passwordAuth": "Enabled",
+            "tenantId": "22222222-2222-2222-2222-222222222222",
+        },
+        "network": {
+            "delegatedSubnetResourceId": "database-subnet-id",
+            "privateDnsZoneArmResourceId": "database-zone-id",
+            "publicNetworkAccess": "Disabled",
+        },
+        "availabilityZone": "1",
+        "highAvailability": {"mode": "ZoneRedundant", "standbyAvailabilityZone": "2"},
+        "backup": {"backupRetentionDays": 35, "geoRedundantBackup": "Enabled"},
+        "maintenanceWindow": {"customWindow": "Enabled", "dayOfWeek": 0, "startHour": 3, "startMinute": 0},
+        "tags": TAGS,
+    }
+    assert made.ignore_changes == ("availabilityZone", "highAvailability.standbyAvailabilityZone")
+    assert database.host == "psql-assets-prod.postgres.database.azure.com"
+    assert engine.value(database.server_id) == "database-server-id"
+
+
+@pytest.mark.parametrize(
+    ("zones", "ha", "zone", "standby"),
+    [
+        (("1", "2", "3"), "SameZone", "1", {"mode": "SameZone", "standbyAvailabilityZone": "1"}),
+        (("1", "2", "3"), "Disabled", "1", {"mode": "Disabled"}),
+        ((), "SameZone", None, {"mode": "SameZone"}),
+        ((), "Disabled", None, {"mode": "Disabled"}),
+    ],
+)
+def test_zones_are_named_only_where_there_are_some(
+    engine: StandInEngine, zones: tuple[str, ...], ha: str, zone: str | None, standby: dict[str, str]
+) -> None:
+    engine.build(lambda: _database({"zones": zones}, ha=ha, geo_backup=False))
+
+    inputs = engine.made["database-server"].inputs
+    assert inputs.get("availabilityZone") == zone
+    assert inputs["highAvailability"] == standby
+    assert inputs["backup"]["geoRedundantBackup"] == "Disabled"
+
+
+def test_it_speaks_tls_only_and_logs_who_comes_and_what_changes_the_schema(engine: StandInEngine) -> None:
+    engine.build(_database)
+
+    parameters = {
+        made.inputs["configurationName"]: made.inputs["value"]
+        for made in engine.of_type("dbforpostgresql:Configuration").values()
+    }
+    assert parameters == {
+        "require_secure_transport": "on",
+        "ssl_min_protocol_version": "TLSv1.2",
+        "connection_throttle.enable": "on",
+        "log_checkpoints": "on",
+        "log_connections": "on",
+        "log_disconnections": "on",
+        "log_lock_waits": "on",
+        "log_statement": "ddl",
+    }
+
+
+def test_the_limit_of_connections_is_set_where_one_is_given(engine: StandInEngine) -> None:
+    engine.build(lambda: _database(max_connections=300))
+    assert engine.made["database-max-connections"].inputs == {
+        "configurationName": "max_connections",
+        "serverName": "database-server-name",
+        "resourceGroupName": "rg-assets-prod",
+        "source": "user-override",
+        "value": "300",
+    }
+
+
+def test_administrators_come_with_tokens(engine: StandInEngine) -> None:
+    engine.build(_database)
+
+    assert engine.made["database-administrator-jobs"].type == (
+        "azure-native:dbforpostgresql:AdministratorsMicrosoftEntra"
+    )
+    assert engine.made["database-administrator-jobs"].inputs == {
+        "objectId": "jobs-id",
+        "principalName": "id-assets-prod-jobs",
+        "principalType": "ServicePrincipal",
+        "tenantId": "22222222-2222-2222-2222-222222222222",
+        "serverName": "database-server-name",
+        "resourceGroupName": "rg-assets-prod",
+    }
+    assert engine.made["database-administrator-team"].inputs["principalType"] == "Group"
+
+
+def test_the_server_gets_one_change_at_a_time(engine: StandInEngine) -> None:
+    engine.build(_database)
+
+    changes = [
+        *engine.of_type("dbforpostgresql:Configuration"),
+        "database-administrator-jobs",
+        "database-administrator-team",
+        "database-database",
+    ]
+    for before, after in itertools.pairwise(changes):
+        assert before in engine.made[after].depends_on
+
+
+def test_the_database_is_made_in_utf8(engine: StandInEngine) -> None:
+    engine.build(_database)
+    assert engine.made["database-database"].inputs == {
+        "databaseName": "assets",
+        "serverName": "database-server-name",
+        "resourceGroupName": "rg-assets-prod",
+        "charset": "UTF8",
+        "collation": "en_US.utf8",
+    }
+
+
+def test_the_applications_password_and_url_are_in_the_vault(engine: StandInEngine) -> None:
+    engine.build(_database)
+
+    for secret, value in (
+        ("password", "pass-word_"),
+        (
+            "url",
+            "postgres://assets_app:pass-word_@psql-assets-prod.postgres.database.azure.com:5432/assets"
+            "?sslmode=require",
+        ),
+    ):
+        stored = engine.made[f"database-{secret}"]
+        assert stored.type == "azure-native:keyvault:Secret"
+        assert stored.secret == {"properties"}
+        inputs = engine.plain(f"database-{secret}")
+        assert inputs["secretName"] == f"database-{secret}"
+        assert inputs["properties"]["value"] == value
+        assert inputs["properties"]["attributes"]["expires"] == NEW + 90 * DAY
+
+
+def test_the_built_in_administrators_password_is_stored_nowhere_else(engine: StandInEngine) -> None:
+    engine.build(_database)
+
+    holders = [name for name in engine.made if "for nobody" in str(engine.plain(name))]
+    assert holders == ["database-server"]
+
+
+def test_a_guarded_one_is_kept_but_its_old_backups_can_go(engine: StandInEngine) -> None:
+    """A lock on the server would be inherited by the backups of each release, which rotate."""
+    engine.build(lambda: _database({"guard": True}))
+
+    assert engine.made["database-server"].guarded
+    assert engine.made["database-database"].guarded
+    assert engine.made["database-password-value"].protect
+    locked = [made.inputs["scope"] for made in engine.of_type("authorization:ManagementLockByScope").values()]
+    assert sorted(locked) == ["database-database-id", "vault-vault-id"]
+
+
+def test_it_is_logged(engine: StandInEngine) -> None:
+    engine.build(_database)
+    assert engine.made["database-diagnostics"].inputs["resourceUri"] == "database-server-id"
+
+
+@pytest.mark.parametrize(
+    ("sku", "expected"),
+    [
+        ("Standard_B1ms", "Burstable"),
+        ("Standard_D4ads_v5", "GeneralPurpose"),
+        ("Standard_E8ds_v5", "MemoryOptimized"),
+    ],
+)
+def test_a_size_says_its_tier(sku: str, expected: str) -> None:
+    assert tier(sku) == expected
+
+
+def test_a_size_of_another_series_is_one_clear_error() -> None:
+    with pytest.raises(TargetError, match=r"relevo:azure\.database\.sku is GP_Gen5_2, but only sizes of"):
+        tier("GP_Gen5_2")
