@@ -8,12 +8,13 @@ from typing import Any
 
 import pulumi
 
+from components.capacity import capacity
 from components.local import existing
 from components.local.app import App, AppArgs
 from components.local.cache import Cache, CacheArgs
 from components.local.database import Database, DatabaseArgs
 from components.local.edge import Edge, EdgeArgs, Probe
-from components.local.gunicorn import capacity, cores
+from components.local.gunicorn import cores
 from components.local.processes import Supervisor, SupervisorArgs
 from components.local.secrets import Vault, VaultArgs
 from components.local.server import Server

@@ -14,9 +14,18 @@ SOURCES = sorted(path for package in OURS for path in (ROOT / package).rglob("*.
 # Which of our modules a part may import, by the longest matching prefix of the importing module.
 MAY_IMPORT = {
     "components.target": ("components.release.manifest",),
+    "components.capacity": ("components.target",),
     "components.release": ("components.target", "components.masking", "components.release"),
+    "components.azure": (
+        "components.target",
+        "components.masking",
+        "components.capacity",
+        "components.azure",
+        "components.release.manifest",
+    ),
     "components.local": (
         "components.target",
+        "components.capacity",
         "components.masking",
         "components.local",
         "components.release.manifest",

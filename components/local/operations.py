@@ -18,13 +18,14 @@ from typing import Any
 import psutil
 import psycopg
 
+from components.capacity import Capacity
 from components.local import command, durable, gunicorn, startup, vault
 from components.local.artefacts import Store
 from components.local.backups import Backups
-from components.local.balancer import balancer
 from components.local.environment import HOST
 from components.local.launch import Launch, digest12
 from components.local.layout import Layout
+from components.local.machine import balancer
 from components.local.postgres import connect
 from components.local.server import Server
 from components.local.supervisor import Program, Supervisor
@@ -281,7 +282,7 @@ class LocalOperations:
     def _argv(self, name: str, environment: Path) -> tuple[str, ...]:
         app = self._facts["app"]
         if self._serves(name):
-            size = gunicorn.Capacity(workers=app["workers"], threads=app["threads"])
+            size = Capacity(workers=app["workers"], threads=app["threads"])
             return gunicorn.command(
                 app, size, environment_folder=environment, port=self._facts["ports"][name]
             )
