@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import types
@@ -13,11 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+
+from stacks import azure_settings
+from stacks.azure_settings import AzureSection
+from stacks.section import Section, Text, accepts, at, did_you_mean, invalid
 
 NAMESPACE = "relevo"
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -31,6 +34,7 @@ PLACEHOLDERS = (
     *(f"public.{part}" for part in ("url", "host", "port")),
     *(f"release.{part}" for part in ("id", "version", "image")),
     "instance.name",
+    "instance.host",
     "static.root",
     "media.root",
 )
@@ -43,28 +47,6 @@ class SettingsError(Exception):
     """The configuration cannot be used. A line a fault: key, what was found, what is accepted, remedy."""
 
 
-def invalid(fault: str, remedy: str) -> PydanticCustomError:
-    """A fault in the words of the house; the key is put before it, so `fault` starts with a verb."""
-    return PydanticCustomError("relevo", "{fault}; {remedy}.", {"fault": fault, "remedy": remedy})
-
-
-def accepts(what: str, **limits: Any) -> Any:
-    """The field's limits, with the words by which an error says them."""
-    return Field(description=what, **limits)
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        alias_generator=to_camel,
-        populate_by_name=True,
-        hide_input_in_errors=True,
-    )
-
-
-Text = Annotated[str, accepts("text that is not empty", pattern=r"\S")]
 Port = Annotated[int, accepts("a port from 1024 to 65535", ge=1024, le=65535)]
 Seconds = Annotated[float, accepts("a number of seconds above 0", gt=0, le=24 * 3600, strict=False)]
 Arguments = Annotated[tuple[Text, ...], accepts("a list of words, at least one", min_length=1, strict=False)]
@@ -338,7 +320,8 @@ class Notification(Section):
 class Settings(Section):
     """Everything that a stack's `Pulumi.<stack>.yaml` says under `relevo:`."""
 
-    target: Literal["local"] = accepts("local")
+    target: Literal["local", "azure"] = accepts("local or azure")
+    azure: AzureSection | None = None
     app: App
     image: str | None = accepts(
         "a digest as relevo build prints it (app@sha256:<64 hex digits>)",
@@ -417,6 +400,16 @@ class Settings(Section):
             used[port] = key
         return self
 
+    @model_validator(mode="after")
+    def of_its_target(self) -> Self:
+        if self.target == "azure":
+            if self.azure is None:
+                raise at("azure", "is missing, but target is azure", "add it, as docs/azure.md says")
+            azure_settings.check(self, self.azure)
+        elif self.azure is not None:
+            raise at("azure", f"is given, but target is {self.target}", "remove it, or set target to azure")
+        return self
+
     def _check_variable(self, key: str, variable: str, template: str) -> None:
         if variable in RESERVED_VARIABLES or variable.startswith("RELEVO_"):
             remedy = "use app.settings" if variable == "DJANGO_SETTINGS_MODULE" else "choose another name"
@@ -437,16 +430,6 @@ class Settings(Section):
                 )
         if "{" in PLACEHOLDER.sub("", rest) or "}" in PLACEHOLDER.sub("", rest):
             raise at(key, "has a brace without its pair", "write a literal brace as {{ or }}")
-
-
-def at(key: str, fault: str, remedy: str) -> PydanticCustomError:
-    """A fault of a key that the validator knows better than pydantic."""
-    return PydanticCustomError("relevo", "{fault}; {remedy}.", {"key": key, "fault": fault, "remedy": remedy})
-
-
-def did_you_mean(found: str, accepted: typing.Iterable[str]) -> str | None:
-    close = difflib.get_close_matches(found, list(accepted), n=1)
-    return f"did you mean {close[0]}" if close else None
 
 
 def load() -> Settings:
@@ -511,7 +494,7 @@ def _line(detail: ErrorDetails, document: Mapping[str, Any], source: str) -> str
     """One fault as key, what was found, what is accepted, remedy."""
     context = detail.get("ctx", {})
     parts = [part for part in detail["loc"] if part != "[key]"]
-    key = f"{NAMESPACE}:{_path(parts)}" if parts else f"{NAMESPACE}:{context.get('key', '')}"
+    key = f"{NAMESPACE}:{'.'.join(filter(None, (_path(parts), context.get('key'))))}"
     if detail["type"] == "relevo":
         return f"{key} {detail['msg']}"
     of_key = "[key]" in detail["loc"]

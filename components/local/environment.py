@@ -81,6 +81,7 @@ def placeholders(
         "release.version": lambda: deployment.version,
         "release.image": lambda: deployment.image,
         "instance.name": lambda: name,
+        "instance.host": lambda: HOST,
         "static.root": lambda: static_root,
         "media.root": lambda: media_root,
     }

@@ -44,8 +44,11 @@ def parsed(changes: dict[str, Any]) -> Settings:
 
 
 HOSTILE: list[tuple[dict[str, Any], str]] = [
-    ({"target": ...}, "relevo:target is missing, but local is needed; add it to Pulumi.local.yaml."),
-    ({"target": "aws"}, 'relevo:target is "aws", but local is accepted; correct it in Pulumi.local.yaml.'),
+    ({"target": ...}, "relevo:target is missing, but local or azure is needed; add it to Pulumi.local.yaml."),
+    (
+        {"target": "aws"},
+        'relevo:target is "aws", but local or azure is accepted; correct it in Pulumi.local.yaml.',
+    ),
     ({"app": ...}, "relevo:app is missing, but"),
     ({"app": "mysite"}, 'relevo:app is "mysite", but a map is accepted;'),
     ({"app": []}, "relevo:app is [], but a map is accepted;"),

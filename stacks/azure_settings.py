@@ -1,0 +1,360 @@
+"""`relevo:azure`, typed: what a stack on Azure says besides. What Azure refuses is refused here."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+from components.azure.secret_names import OWN, secret_name
+from stacks.section import Section, Text, accepts, at, invalid
+
+if TYPE_CHECKING:
+    from stacks.settings import Settings
+
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+# "Azure Front Door tier comparison": endpoints of a profile. One is public, each instance has its own.
+ENDPOINTS = {"Standard": 10, "Premium": 25}
+# "Storage options in Azure Database for PostgreSQL": the sizes of a Premium SSD, in GiB.
+STORAGE_GB = (32, 64, 128, 256, 512, 1024, 2048, 4095, 8192, 16384, 32767)
+# "Compute size naming": a size that serves a few connections, without a standby and on-demand backups.
+BURSTABLE = "Standard_B"
+TAGS = 50  # "Use tags to organize your Azure resources"; those for storage are the shortest
+# The keys of the local target's own servers.
+ONLY_LOCAL = {
+    "": ("port", "state_dir"),
+    "database": ("port", "binaries", "max_connections", "server", "server_secret"),
+    "cache": ("port", "max_memory_mb"),
+}
+# What stays in the vault, so that a process gets it by reference or not at all.
+SECRET = re.compile(r"secret\..+|(?:database|cache|cache\.readonly)\.(?:url|password)")
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+
+Days = Annotated[int, accepts("a number of days from 7 to 730", ge=7, le=730)]
+ObjectId = Annotated[
+    str, accepts("an id such as 00000000-0000-0000-0000-000000000000", pattern=f"(?i)^{UUID.pattern}$")
+]
+Location = Annotated[
+    str, accepts("a region as az account list-locations names it, such as westeurope", pattern=r"^[a-z]+\d?$")
+]
+Address = Annotated[str, accepts("a public IPv4 address or range such as 203.0.113.7/32")]
+TagName = Annotated[str, accepts("a tag's name of at most 128 characters", pattern=r"^[^<>%&\\?/]{1,128}$")]
+TagValue = Annotated[str, accepts("text of at most 256 characters", max_length=256)]
+Email = Annotated[str, accepts("an address such as team@example.org", pattern=r"^[^\s@]+@[^\s@]+\.[^\s@]+$")]
+
+
+class Administrator(Section):
+    """Who administers the database with a token of Microsoft Entra ID. `name` as it is in Entra."""
+
+    name: Text
+    object_id: ObjectId
+    type: Literal["User", "Group", "ServicePrincipal"] = accepts("User, Group or ServicePrincipal")
+
+
+class Vault(Section):
+    expiry_days: Days = 365  # of a secret that the stack makes
+
+
+class Storage(Section):
+    sku: Literal["Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_GZRS"] = accepts(
+        "Standard_LRS, Standard_ZRS, Standard_GRS or Standard_GZRS", default="Standard_ZRS"
+    )
+    recoverable_days: int = accepts("a number of days from 2 to 365", ge=2, le=365, default=35)
+    immutable_days: int = accepts("a number of days from 1 to 3650", ge=1, le=3650, default=35)
+    backups_kept_days: int = accepts("a number of days from 2 to 3650", ge=2, le=3650, default=365)
+
+    @model_validator(mode="after")
+    def backups_can_end(self) -> Self:
+        if self.backups_kept_days <= self.immutable_days:
+            raise at(
+                "backupsKeptDays",
+                f"is {self.backups_kept_days}, but more than immutableDays ({self.immutable_days}) is needed",
+                "raise it, as no backup can go before",
+            )
+        return self
+
+
+class Database(Section):
+    """A PostgreSQL flexible server. The size decides its tier, and how many connections it takes."""
+
+    sku: str = accepts(
+        "a size of the series B, D or E such as Standard_D2ds_v5", pattern=r"^Standard_[BDE]\d+\w*$"
+    )
+    storage_gb: int = accepts(f"one of {', '.join(map(str, STORAGE_GB))}", default=64)
+    version: Literal["14", "15", "16", "17", "18"] = accepts("14, 15, 16, 17 or 18 in quotes", default="17")
+    high_availability: Literal["Disabled", "SameZone", "ZoneRedundant"] = accepts(
+        "Disabled, SameZone or ZoneRedundant", default="Disabled"
+    )
+    geo_backup: bool = accepts("true or false", default=False)
+    retention_days: int = accepts("a number of days from 7 to 35", ge=7, le=35, default=35)
+    on_demand_backup: bool = accepts("true or false", default=True)  # besides the dump, before each release
+    administrators: Annotated[
+        tuple[Administrator, ...], accepts("a list of administrators, each a map", strict=False)
+    ] = ()
+
+    @field_validator("storage_gb")
+    @classmethod
+    def a_disk(cls, size: int) -> int:
+        if size not in STORAGE_GB:
+            raise invalid(
+                f"is {size}, but only {', '.join(map(str, STORAGE_GB))} are accepted", "take the next larger"
+            )
+        return size
+
+    @property
+    def burstable(self) -> bool:
+        return self.sku.startswith(BURSTABLE)
+
+    @model_validator(mode="after")
+    def what_its_tier_has(self) -> Self:
+        """ "Compute options", "High availability" and "Backup and restore" of the flexible server."""
+        larger = "take a size of the series D or E"
+        if self.burstable and self.high_availability != "Disabled":
+            raise at(
+                "highAvailability",
+                f"is {self.high_availability}, but {self.sku} is Burstable, which has no standby",
+                f"set it to Disabled, or {larger}",
+            )
+        if self.burstable and self.on_demand_backup:
+            raise at(
+                "onDemandBackup",
+                f"is true, but {self.sku} is Burstable, which has no on-demand backups",
+                f"set it to false (the dump before each release stays), or {larger}",
+            )
+        return self
+
+    @field_validator("administrators")
+    @classmethod
+    def each_once(cls, administrators: tuple[Administrator, ...]) -> tuple[Administrator, ...]:
+        ids = [administrator.object_id.lower() for administrator in administrators]
+        if len(set(ids)) < len(ids):
+            raise invalid("names one objectId twice, but once is accepted", "remove one")
+        return administrators
+
+
+class Cache(Section):
+    """Azure Managed Redis. `replicated`: on two nodes, with a service agreement."""
+
+    sku: str = accepts(
+        "a size such as Balanced_B0", pattern=r"^(Balanced_B|MemoryOptimized_M|ComputeOptimized_X)\d+$"
+    )
+    replicated: bool = accepts("true or false", default=True)
+
+    @field_validator("sku")
+    @classmethod
+    def unclustered(cls, sku: str) -> str:
+        """ "Azure Managed Redis architecture": up to 25 GB without clusters, as Django's client needs it."""
+        size = int(sku.rpartition("_")[2][1:])
+        if size > 20:
+            raise invalid(
+                f"is {sku}, but only sizes up to 20 are accepted, which one shard serves",
+                "take a smaller one",
+            )
+        return sku
+
+
+class App(Section):
+    """The web apps, one for each instance. `plans`: a plan for each of them, or one for all."""
+
+    sku: str = accepts(
+        "a size of an App Service plan such as P1v3", pattern=r"^[A-Z]{1,2}\d[a-z]*\d?[a-z]*\d?$"
+    )
+    plans: Literal["each", "shared"] = accepts("each or shared", default="each")
+    workers_per_plan: int = accepts("a number of workers from 1 to 30", ge=1, le=30, default=1)
+    zone_redundant: bool = accepts("true or false", default=False)
+
+    @model_validator(mode="after")
+    def enough_for_zones(self) -> Self:
+        """ "Reliability in Azure App Service": zones need Premium v2 or newer, and two workers."""
+        if self.zone_redundant and not re.fullmatch(r"P\d(?:mv|v)[2-9]", self.sku):
+            raise at(
+                "zoneRedundant",
+                f"is true, but only Premium v2 or newer has zones and sku is {self.sku}",
+                "set it to false, or take a size such as P1v3",
+            )
+        if self.zone_redundant and self.workers_per_plan < 2:
+            raise at(
+                "workersPerPlan",
+                f"is {self.workers_per_plan}, but a zone-redundant plan needs at least 2",
+                "raise it, or set zoneRedundant to false",
+            )
+        return self
+
+
+class Jobs(Section):
+    """One-off commands. Container Apps gives twice as many GiB of memory as cores."""
+
+    cpu: float = accepts("a number of cores from 0.25 to 4", ge=0.25, le=4, strict=False, default=1.0)
+
+    @field_validator("cpu")
+    @classmethod
+    def in_quarters(cls, cpu: float) -> float:
+        if cpu * 4 % 1:
+            raise invalid(f"is {cpu}, but only quarters of a core are accepted", "round it up")
+        return cpu
+
+
+class FrontDoor(Section):
+    """`rate_limit`: requests a minute of one client address. `domain`: its own name; None: Front Door's."""
+
+    tier: Literal["Standard", "Premium"] = accepts("Standard or Premium")
+    domain: str | None = accepts(
+        "a host name such as www.example.org",
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$",
+        default=None,
+    )
+    rate_limit: int = accepts("a number of requests from 10 to 1000000", ge=10, le=1_000_000, default=1000)
+    managed_rules: bool = accepts("true or false", default=False)
+
+    @model_validator(mode="after")
+    def what_its_tier_has(self) -> Self:
+        if self.managed_rules and self.tier == "Standard":
+            raise at(
+                "managedRules",
+                "is true, but tier is Standard, which has no managed rules",
+                "set it to false, or tier to Premium (there is no way back)",
+            )
+        return self
+
+
+class Monitoring(Section):
+    retention_days: int = accepts("a number of days from 30 to 730", ge=30, le=730, default=30)
+    daily_cap_gb: float | None = accepts(
+        "a number of gigabytes from 0.1 to 1000, or null", ge=0.1, le=1000, strict=False, default=None
+    )
+    emails: Annotated[tuple[Email, ...], accepts("a list of addresses", strict=False)] = ()
+
+
+class AzureSection(Section):
+    """Everything that `Pulumi.<stack>.yaml` says under `relevo:azure`."""
+
+    name: str = accepts(
+        "a word of lower case letters, digits and single hyphens such as shop",
+        pattern=r"^[a-z](?:-?[a-z0-9])*$",
+    )
+    location: Location
+    subscription: ObjectId | None = None  # None: the login's
+    resource_manager: str = accepts(
+        "the address of a cloud's resource manager",
+        pattern=r"^https://[a-z0-9.:-]+/?$",
+        default="https://management.azure.com",
+    )
+    runner_addresses: Annotated[tuple[Address, ...], accepts("a list of ranges", strict=False)] = ()
+    address_space: str = accepts("a private IPv4 range such as 10.40.0.0/22", default="10.40.0.0/22")
+    tags: dict[TagName, TagValue] = accepts("a map from tags to text", default={})
+    guard: bool = accepts("true or false", default=False)
+    vault: Vault = Vault()
+    storage: Storage = Storage()
+    database: Database
+    cache: Cache
+    app: App
+    jobs: Jobs = Jobs()
+    front_door: FrontDoor
+    monitoring: Monitoring = Monitoring()
+
+    @field_validator("runner_addresses")
+    @classmethod
+    def of_runners(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
+            try:
+                network = ipaddress.IPv4Network(address)
+            except ValueError:
+                raise invalid(
+                    f'has "{address}", but only IPv4 addresses and ranges are accepted',
+                    "give one such as 203.0.113.7/32",
+                ) from None
+            if network.is_private:
+                raise invalid(
+                    f"has {address}, but Azure sees a runner by its public address only", "give that one"
+                )
+            if network.prefixlen < 16:
+                raise invalid(
+                    f"has {address}, but ranges wider than /16 are not accepted",
+                    "name the runner's own",
+                )
+        return addresses
+
+    @field_validator("address_space")
+    @classmethod
+    def private(cls, space: str) -> str:
+        try:
+            network = ipaddress.IPv4Network(space)
+        except ValueError:
+            network = None
+        if network is None or not network.is_private or network.prefixlen > 22:
+            raise invalid(
+                f'is "{space}", but only a private IPv4 range of /22 or larger is accepted',
+                "take one such as 10.40.0.0/22 that no network to be joined uses",
+            )
+        return space
+
+    @field_validator("tags")
+    @classmethod
+    def few(cls, tags: dict[str, str]) -> dict[str, str]:
+        if len(tags) > TAGS - 3:
+            raise invalid(f"has {len(tags)} tags, but {TAGS - 3} are accepted", "remove some")
+        return tags
+
+
+def check(settings: Settings, azure: AzureSection) -> None:
+    """What one section cannot know of another. Raises the fault with its key."""
+    refuse_local(settings)
+    refuse_mixed_secrets(dict(settings.app.environments()))
+    refuse_shared_secret_names(settings)
+    most = ENDPOINTS[azure.front_door.tier] - 1
+    if settings.instances > most:
+        remedy = "lower it" + (", or take the Premium tier" if azure.front_door.tier == "Standard" else "")
+        raise at(
+            "instances",
+            f"is {settings.instances}, but Front Door {azure.front_door.tier} has {most + 1} endpoints, "
+            f"one for the public and one for each instance, so at most {most} are accepted",
+            remedy,
+        )
+    if settings.app.collectstatic and "collectstatic" in settings.app.model_fields_set:
+        raise at(
+            "app.collectstatic",
+            "is true, but on Azure static files are collected when the image is built",
+            "remove it",
+        )
+
+
+def refuse_local(settings: Settings) -> None:
+    for section, names in ONLY_LOCAL.items():
+        given = (getattr(settings, section) if section else settings).model_fields_set
+        for name in names:
+            if name in given:
+                key = ".".join(filter(None, (section, to_camel(name))))
+                raise at(key, "is for the target local, but target is azure", "remove it")
+
+
+def refuse_mixed_secrets(environments: Mapping[str, Mapping[str, str]]) -> None:
+    """A secret alone is a reference to the vault; amid other text it would stand in plain app settings."""
+    for key, variable, template in _variables(environments):
+        rest = template.replace("{{", "").replace("}}", "")
+        for placeholder in PLACEHOLDER.findall(rest):
+            if SECRET.fullmatch(placeholder) and template != f"{{{placeholder}}}":
+                raise at(
+                    f"app.{key}.{variable}",
+                    f"mixes {{{placeholder}}} with other text, but only a secret alone can stay in the vault",
+                    "give it a variable of its own, or take {database.url} or {cache.url}",
+                )
+
+
+def _variables(environments: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str, str]]:
+    for key, environment in environments.items():
+        for variable, template in environment.items():
+            yield key, variable, template
+
+
+def refuse_shared_secret_names(settings: Settings) -> None:
+    """The vault knows neither case nor `_`."""
+    taken: dict[str, str] = dict.fromkeys(OWN, "the stack itself")
+    for name in settings.secrets:
+        known = secret_name(name)
+        if known in taken:
+            raise at(f"secrets.{name}", f"is {known} in the vault, which is of {taken[known]}", "rename it")
+        taken[known] = name
