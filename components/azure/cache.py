@@ -9,12 +9,13 @@ from urllib.parse import quote
 import pulumi
 from pulumi_azure_native import redisenterprise
 
-from components.azure import vault
 from components.azure.diagnostics import diagnostics
 from components.azure.generated import InUse
 from components.azure.naming import Names
 from components.azure.place import Place
 from components.azure.private_endpoint import private_endpoint
+from components.azure.secret_names import CACHE_PASSWORD, CACHE_URL
+from components.azure.vault import Vault
 
 PORT = 10000
 
@@ -34,7 +35,7 @@ class CacheArgs:
     endpoints_subnet_id: pulumi.Input[str]
     zone_id: pulumi.Input[str]
     workspace_id: pulumi.Input[str]
-    vault: vault.Vault
+    vault: Vault
 
 
 class Cache(pulumi.ComponentResource):
@@ -107,7 +108,7 @@ class Cache(pulumi.ComponentResource):
         in_use = InUse(
             f"{name}-key", self, key.apply(lambda value: hashlib.sha256(value.encode()).hexdigest())
         )
-        for role, secret, value in (("password", vault.CACHE_PASSWORD, key), ("url", vault.CACHE_URL, url)):
+        for role, secret, value in (("password", CACHE_PASSWORD, key), ("url", CACHE_URL, url)):
             args.vault.store(
                 self,
                 f"{name}-{role}",

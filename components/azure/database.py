@@ -9,12 +9,13 @@ from typing import Literal
 import pulumi
 from pulumi_azure_native import dbforpostgresql as postgres
 
-from components.azure import vault
 from components.azure.diagnostics import diagnostics
 from components.azure.generated import Generated
 from components.azure.guard import guarded, lock
 from components.azure.naming import Names
 from components.azure.place import Place
+from components.azure.secret_names import DATABASE_PASSWORD, DATABASE_URL
+from components.azure.vault import Vault
 from components.target import TargetError
 
 PORT = 5432
@@ -93,7 +94,7 @@ class DatabaseArgs:
     subnet_id: pulumi.Input[str]
     zone_id: pulumi.Input[str]
     workspace_id: pulumi.Input[str]
-    vault: vault.Vault
+    vault: Vault
 
 
 class Database(pulumi.ComponentResource):
@@ -227,8 +228,8 @@ class Database(pulumi.ComponentResource):
         )
         rotation = f"pulumi up --replace of {name}-password-value, then relevo database role"
         for role, secret, value in (
-            ("password", vault.DATABASE_PASSWORD, password.value),
-            ("url", vault.DATABASE_URL, url),
+            ("password", DATABASE_PASSWORD, password.value),
+            ("url", DATABASE_URL, url),
         ):
             args.vault.store(self, f"{name}-{role}", secret, value, since=password.since, rotation=rotation)
 

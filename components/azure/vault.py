@@ -17,16 +17,8 @@ from components.azure.identity import grant
 from components.azure.naming import Names
 from components.azure.place import Place
 from components.azure.private_endpoint import private_endpoint
+from components.azure.secret_names import OWN, VERIFY, secret_name
 from components.target import TargetError
-
-# The stack's own. A project's secret may not be called so.
-VERIFY = "relevo-verify"  # sent by whoever may call an instance directly
-DATABASE_PASSWORD = "database-password"
-DATABASE_URL = "database-url"
-CACHE_PASSWORD = "cache-password"
-CACHE_URL = "cache-url"
-INSIGHTS = "insights-connection-string"
-OWN = (VERIFY, DATABASE_PASSWORD, DATABASE_URL, CACHE_PASSWORD, CACHE_URL, INSIGHTS)
 
 DAY = 24 * 60 * 60
 MISSING = re.compile(r"\b404\b|SecretNotFound")  # in the provider's words
@@ -35,11 +27,6 @@ MISSING = re.compile(r"\b404\b|SecretNotFound")  # in the provider's words
 def uri(names: Names) -> str:
     """The vault's address, e.g. "https://kv-assets-prod.vault.azure.net"."""
     return f"https://{names.of('kv')}.vault.azure.net"
-
-
-def secret_name(name: str) -> str:
-    """How a project's secret is called in the vault, where names have no underscore: "secret-key"."""
-    return name.lower().replace("_", "-")
 
 
 def secret_uri(names: Names, name: str) -> str:
