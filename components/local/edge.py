@@ -9,10 +9,11 @@ from pathlib import Path
 import pulumi
 from pulumi.dynamic import Resource
 
-from components.local.balancer import PROGRAM, Balancer, EdgeSettings, Probe, balancer
+from components.local.balancer import PROGRAM, Balancer, EdgeSettings, Probe, unready
 from components.local.environment import HOST
 from components.local.launch import Launch
 from components.local.layout import Layout
+from components.local.machine import balancer
 from components.local.provider import LocalProvider, Properties
 from components.local.supervisor import Supervisor
 
@@ -45,33 +46,14 @@ def probe_fault(balancer: Balancer, wanted: EdgeSettings, version: Callable[[str
     for name, port in running.instances.items():
         if name not in wanted.instances or not balancer.in_rotation(name):
             continue
-        answer = _answer(port, wanted)
-        if answer != f"answers {wanted.probe.status}":
+        fault = unready(port, wanted)
+        if fault is not None:
             return (
                 f"relevo:app.probe expects {wanted.probe.status} of {wanted.probe.path}, but "
-                f"{version(name) or 'what runs'} on {name} {answer}; release with the probe that both "
+                f"{version(name) or 'what runs'} on {name} {fault}; release with the probe that both "
                 f"versions answer, then change it."
             )
     return None
-
-
-def _answer(port: int, settings: EdgeSettings) -> str:
-    """What the instance on `port` does when it is asked as the balancer would."""
-    import httpx  # only where a probe changes: it takes long
-
-    probe = settings.probe
-    try:
-        response = httpx.get(
-            f"http://{HOST}:{port}{probe.path}",
-            headers=settings.probe_headers,
-            timeout=probe.timeout_seconds,
-            trust_env=False,
-        )
-    except httpx.TimeoutException:
-        return f"does not answer within {probe.timeout_seconds:g} s"
-    except httpx.HTTPError as error:
-        return f"does not answer ({type(error).__name__})"
-    return f"answers {response.status_code}"
 
 
 def _version(state: Path, name: str) -> str | None:

