@@ -10,20 +10,37 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
+from components.azure import sizing
 from components.azure.secret_names import OWN, secret_name
-from stacks.section import Section, Text, accepts, at, invalid
+from components.target import TargetError
+from stacks.section import Section, Text, accepts, at, invalid, line
 
 if TYPE_CHECKING:
+    from components.capacity import Capacity
     from stacks.settings import Settings
 
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-# "Azure Front Door tier comparison": endpoints of a profile. One is public, each instance has its own.
-ENDPOINTS = {"Standard": 10, "Premium": 25}
 # "Storage options in Azure Database for PostgreSQL": the sizes of a Premium SSD, in GiB.
 STORAGE_GB = (32, 64, 128, 256, 512, 1024, 2048, 4095, 8192, 16384, 32767)
-# "Compute size naming": a size that serves a few connections, without a standby and on-demand backups.
-BURSTABLE = "Standard_B"
-TAGS = 50  # "Use tags to organize your Azure resources"; those for storage are the shortest
+# "Azure region pairs and nonpaired regions": where Azure itself copies nothing to a second region.
+UNPAIRED = frozenset(
+    {
+        "austriaeast",
+        "belgiumcentral",
+        "chilecentral",
+        "indonesiacentral",
+        "israelcentral",
+        "italynorth",
+        "malaysiawest",
+        "mexicocentral",
+        "newzealandnorth",
+        "polandcentral",
+        "qatarcentral",
+        "spaincentral",
+    }
+)
+TAGS = 50  # of a resource ("Use tags to organize your Azure resources")
+OWN_TAGS = ("workload", "stack")
 # The keys of the local target's own servers.
 ONLY_LOCAL = {
     "": ("port", "state_dir"),
@@ -81,9 +98,7 @@ class Storage(Section):
 class Database(Section):
     """A PostgreSQL flexible server. The size decides its tier, and how many connections it takes."""
 
-    sku: str = accepts(
-        "a size of the series B, D or E such as Standard_D2ds_v5", pattern=r"^Standard_[BDE]\d+\w*$"
-    )
+    sku: Text  # such as Standard_D2ds_v5; the tables of components/azure/sizing.py say which there are
     storage_gb: int = accepts(f"one of {', '.join(map(str, STORAGE_GB))}", default=64)
     version: Literal["14", "15", "16", "17", "18"] = accepts("14, 15, 16, 17 or 18 in quotes", default="17")
     high_availability: Literal["Disabled", "SameZone", "ZoneRedundant"] = accepts(
@@ -104,28 +119,6 @@ class Database(Section):
                 f"is {size}, but only {', '.join(map(str, STORAGE_GB))} are accepted", "take the next larger"
             )
         return size
-
-    @property
-    def burstable(self) -> bool:
-        return self.sku.startswith(BURSTABLE)
-
-    @model_validator(mode="after")
-    def what_its_tier_has(self) -> Self:
-        """ "Compute options", "High availability" and "Backup and restore" of the flexible server."""
-        larger = "take a size of the series D or E"
-        if self.burstable and self.high_availability != "Disabled":
-            raise at(
-                "highAvailability",
-                f"is {self.high_availability}, but {self.sku} is Burstable, which has no standby",
-                f"set it to Disabled, or {larger}",
-            )
-        if self.burstable and self.on_demand_backup:
-            raise at(
-                "onDemandBackup",
-                f"is true, but {self.sku} is Burstable, which has no on-demand backups",
-                f"set it to false (the dump before each release stays), or {larger}",
-            )
-        return self
 
     @field_validator("administrators")
     @classmethod
@@ -160,42 +153,16 @@ class Cache(Section):
 class App(Section):
     """The web apps, one for each instance. `plans`: a plan for each of them, or one for all."""
 
-    sku: str = accepts(
-        "a size of an App Service plan such as P1v3", pattern=r"^[A-Z]{1,2}\d[a-z]*\d?[a-z]*\d?$"
-    )
+    sku: Text  # such as P1v3
     plans: Literal["each", "shared"] = accepts("each or shared", default="each")
     workers_per_plan: int = accepts("a number of workers from 1 to 30", ge=1, le=30, default=1)
     zone_redundant: bool = accepts("true or false", default=False)
-
-    @model_validator(mode="after")
-    def enough_for_zones(self) -> Self:
-        """ "Reliability in Azure App Service": zones need Premium v2 or newer, and two workers."""
-        if self.zone_redundant and not re.fullmatch(r"P\d(?:mv|v)[2-9]", self.sku):
-            raise at(
-                "zoneRedundant",
-                f"is true, but only Premium v2 or newer has zones and sku is {self.sku}",
-                "set it to false, or take a size such as P1v3",
-            )
-        if self.zone_redundant and self.workers_per_plan < 2:
-            raise at(
-                "workersPerPlan",
-                f"is {self.workers_per_plan}, but a zone-redundant plan needs at least 2",
-                "raise it, or set zoneRedundant to false",
-            )
-        return self
 
 
 class Jobs(Section):
     """One-off commands. Container Apps gives twice as many GiB of memory as cores."""
 
-    cpu: float = accepts("a number of cores from 0.25 to 4", ge=0.25, le=4, strict=False, default=1.0)
-
-    @field_validator("cpu")
-    @classmethod
-    def in_quarters(cls, cpu: float) -> float:
-        if cpu * 4 % 1:
-            raise invalid(f"is {cpu}, but only quarters of a core are accepted", "round it up")
-        return cpu
+    cpu: float = accepts("a number of cores from 0.25 to 4", strict=False, default=1.0)
 
 
 class FrontDoor(Section):
@@ -294,9 +261,13 @@ class AzureSection(Section):
 
     @field_validator("tags")
     @classmethod
-    def few(cls, tags: dict[str, str]) -> dict[str, str]:
-        if len(tags) > TAGS - 3:
-            raise invalid(f"has {len(tags)} tags, but {TAGS - 3} are accepted", "remove some")
+    def free_and_few(cls, tags: dict[str, str]) -> dict[str, str]:
+        for tag in tags:
+            if tag.lower() in OWN_TAGS:
+                raise invalid(f"has {tag}, but that tag is the stack's own", "rename it")
+        most = TAGS - len(OWN_TAGS)
+        if len(tags) > most:
+            raise invalid(f"has {len(tags)} tags, but {most} are accepted", "remove some")
         return tags
 
 
@@ -304,22 +275,94 @@ def check(settings: Settings, azure: AzureSection) -> None:
     """What one section cannot know of another. Raises the fault with its key."""
     refuse_local(settings)
     refuse_mixed_secrets(dict(settings.app.environments()))
-    refuse_shared_secret_names(settings)
-    most = ENDPOINTS[azure.front_door.tier] - 1
-    if settings.instances > most:
-        remedy = "lower it" + (", or take the Premium tier" if azure.front_door.tier == "Standard" else "")
-        raise at(
-            "instances",
-            f"is {settings.instances}, but Front Door {azure.front_door.tier} has {most + 1} endpoints, "
-            f"one for the public and one for each instance, so at most {most} are accepted",
-            remedy,
-        )
+    refuse_own_secrets(settings)
+    refuse_tier(azure.database)
+    refuse_region(azure)
     if settings.app.collectstatic and "collectstatic" in settings.app.model_fields_set:
         raise at(
             "app.collectstatic",
             "is true, but on Azure static files are collected when the image is built",
             "remove it",
         )
+    try:
+        sizing.check_endpoints(azure.front_door.tier, instances=settings.instances)
+        sizing.check_cpu("relevo:azure.jobs.cpu", azure.jobs.cpu)
+        sizing.check_plan(
+            azure.app.sku,
+            workers=azure.app.workers_per_plan,
+            zone_redundant=azure.app.zone_redundant,
+            regions=(azure.location,),
+        )
+        capacity(settings, azure)
+    except TargetError as fault:
+        raise line(str(fault)) from None
+
+
+def capacity(settings: Settings, azure: AzureSection) -> Capacity:
+    """gunicorn's workers and threads. Raises `TargetError` if there are too few connections for them."""
+    return sizing.app_capacity(
+        plan_sku=azure.app.sku,
+        plans=settings.instances if azure.app.plans == "each" else 1,
+        plan_workers=azure.app.workers_per_plan,
+        instances=settings.instances,
+        database_sku=azure.database.sku,
+        processes=len(settings.app.processes),
+        workers=settings.app.workers,
+        threads=settings.app.threads,
+    )
+
+
+def refuse_tier(database: Database) -> None:
+    """Burstable: see "High availability" and "Backup and restore" of the flexible server."""
+    try:
+        burstable = sizing.server_size(database.sku).tier == "Burstable"
+    except TargetError as fault:
+        raise line(str(fault)) from None
+    larger = "take a size such as Standard_D2ds_v5"
+    if burstable and database.high_availability != "Disabled":
+        raise at(
+            "azure.database.highAvailability",
+            f"is {database.high_availability}, but {database.sku} is Burstable, which has no standby",
+            f"set it to Disabled, or {larger}",
+        )
+    if burstable and database.on_demand_backup:
+        raise at(
+            "azure.database.onDemandBackup",
+            f"is true, but {database.sku} is Burstable, which has no on-demand backups",
+            f"set it to false (a dump is taken before each release all the same), or {larger}",
+        )
+
+
+def refuse_region(azure: AzureSection) -> None:
+    other = "take another region"
+    storage = azure.storage.sku
+    if not sizing.zones(azure.location):
+        if azure.database.high_availability == "ZoneRedundant":
+            raise at(
+                "azure.database.highAvailability",
+                f"is ZoneRedundant, but {azure.location} has no availability zones",
+                f"set it to SameZone, or {other}",
+            )
+        if "ZRS" in storage:
+            plain = "Standard_GRS" if storage == "Standard_GZRS" else "Standard_LRS"
+            raise at(
+                "azure.storage.sku",
+                f"is {storage}, but {azure.location} has no availability zones",
+                f"take {plain}, or {other}",
+            )
+    if azure.location in UNPAIRED:
+        if azure.database.geo_backup:
+            raise at(
+                "azure.database.geoBackup",
+                f"is true, but {azure.location} has no paired region",
+                f"set it to false, or {other}",
+            )
+        if storage in ("Standard_GRS", "Standard_GZRS"):
+            raise at(
+                "azure.storage.sku",
+                f"is {storage}, but {azure.location} has no paired region",
+                f"take Standard_ZRS, or {other}",
+            )
 
 
 def refuse_local(settings: Settings) -> None:
@@ -350,11 +393,11 @@ def _variables(environments: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[
             yield key, variable, template
 
 
-def refuse_shared_secret_names(settings: Settings) -> None:
-    """The vault knows neither case nor `_`."""
-    taken: dict[str, str] = dict.fromkeys(OWN, "the stack itself")
+def refuse_own_secrets(settings: Settings) -> None:
     for name in settings.secrets:
-        known = secret_name(name)
-        if known in taken:
-            raise at(f"secrets.{name}", f"is {known} in the vault, which is of {taken[known]}", "rename it")
-        taken[known] = name
+        if secret_name(name) in OWN:
+            raise at(
+                f"secrets.{name}",
+                f"is {secret_name(name)} in the vault, which the stack itself has",
+                "rename it",
+            )

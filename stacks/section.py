@@ -26,6 +26,11 @@ def at(key: str, fault: str, remedy: str) -> PydanticCustomError:
     return PydanticCustomError("relevo", "{fault}; {remedy}.", {"key": key, "fault": fault, "remedy": remedy})
 
 
+def line(whole: str) -> PydanticCustomError:
+    """A fault that says key and remedy itself, as those of `TargetError` do."""
+    return PydanticCustomError("relevo-line", "{line}", {"line": whole})
+
+
 def did_you_mean(found: str, accepted: Iterable[str]) -> str | None:
     close = difflib.get_close_matches(found, list(accepted), n=1)
     return f"did you mean {close[0]}" if close else None

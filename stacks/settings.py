@@ -282,6 +282,44 @@ class Limits(Section):
     command_seconds: Seconds = 1800.0
 
 
+class Pipeline(Section):
+    """Where CI says how a revision stands. `token` names a secret, else a variable where `pulumi up` runs.
+
+    The checks are named, since all of them would include the job that releases, which waits for itself.
+    """
+
+    github: str = accepts(
+        "a repository such as owner/name", pattern=r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]*[A-Za-z0-9_-]$"
+    )
+    checks: Annotated[
+        tuple[Text, ...], accepts("a list of names of checks, at least one", min_length=1, strict=False)
+    ] = ()
+    all_but: Annotated[tuple[Text, ...], accepts("a list of names of checks", strict=False)] = ()
+    token: SecretName = "GITHUB_TOKEN"
+    api: str = accepts("the URL of GitHub's REST API", default="https://api.github.com")
+
+    @field_validator("api")
+    @classmethod
+    def encrypted(cls, api: str) -> str:
+        parts = urlsplit(api)
+        here = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost")
+        if not parts.hostname or not (parts.scheme == "https" or here):
+            raise invalid("is not an https URL", "give one such as https://github.example.org/api/v3")
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise invalid("has more than host and path", "give one such as https://github.example.org/api/v3")
+        return api
+
+    @model_validator(mode="after")
+    def one_choice(self) -> Self:
+        given = self.model_fields_set & {"checks", "all_but"}
+        if len(given) != 1:
+            found = "has both checks and allBut" if given else "has neither checks nor allBut"
+            raise invalid(
+                f"{found}, but exactly one is accepted", "name the checks that must be green by checks"
+            )
+        return self
+
+
 class Notification(Section):
     """One receiver, of one kind. `apprise_secret` names a secret whose value is an apprise URL."""
 
@@ -338,6 +376,7 @@ class Settings(Section):
     cache: Cache = Cache()
     backup: BackupPolicy = BackupPolicy()
     limits: Limits = Limits()
+    pipeline: Pipeline | None = None  # None: only the run that relevo build records
     notify: Annotated[tuple[Notification, ...], accepts("a list of receivers", strict=False)] = (
         Notification(console=True),
     )
@@ -495,6 +534,8 @@ def _line(detail: ErrorDetails, document: Mapping[str, Any], source: str) -> str
     context = detail.get("ctx", {})
     parts = [part for part in detail["loc"] if part != "[key]"]
     key = f"{NAMESPACE}:{'.'.join(filter(None, (_path(parts), context.get('key'))))}"
+    if detail["type"] == "relevo-line":
+        return detail["msg"]
     if detail["type"] == "relevo":
         return f"{key} {detail['msg']}"
     of_key = "[key]" in detail["loc"]
@@ -506,7 +547,7 @@ def _line(detail: ErrorDetails, document: Mapping[str, Any], source: str) -> str
     if detail["type"] == "missing":
         return f"{key} is missing, but {accepted or 'it'} is needed; add it to {source}."
     found = _shown(parts[-1] if of_key else _value(document, parts))
-    if parts[0] == "secrets" and not of_key:
+    if (parts[0] == "secrets" and not of_key) or parts == ["pipeline", "token"]:
         found = "something else"  # whoever writes a value there means it as the secret
     return f"{key} is {found}, but {accepted or 'a map'} is accepted; correct it in {source}."
 

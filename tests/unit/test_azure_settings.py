@@ -1,0 +1,196 @@
+"""The hostile table of `relevo:azure`: what Azure would refuse is refused before anything is asked of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from stacks.settings import Settings, SettingsError, parse
+
+APP: dict[str, Any] = {
+    "settings": "mysite.settings",
+    "wsgi": "mysite.wsgi:application",
+    "environment": {
+        "SECRET_KEY": "{secret.SECRET_KEY}",
+        "DATABASE_URL": "{database.url}",
+        "ALLOWED_HOSTS": "{public.host},{instance.host}",
+    },
+}
+AZURE: dict[str, Any] = {
+    "name": "assets",
+    "location": "westeurope",
+    "database": {"sku": "Standard_D2ds_v5"},
+    "cache": {"sku": "Balanced_B0"},
+    "app": {"sku": "P1v3"},
+    "frontDoor": {"tier": "Standard"},
+}
+BURSTABLE = {"sku": "Standard_B2s", "onDemandBackup": False}
+ADA = {"name": "Ada", "objectId": "11111111-1111-1111-1111-111111111111", "type": "User"}
+MISSING = ...  # as a value: the key is left out
+
+
+def parsed(changes: dict[str, Any]) -> Settings:
+    document = {"target": "azure", "app": APP, "azure": AZURE, **changes}
+    values = {
+        f"relevo:{key}": value if isinstance(value, str) else json.dumps(value)
+        for key, value in document.items()
+        if value is not MISSING
+    }
+    return parse(values, source="Pulumi.prod.yaml")
+
+
+def azure(**changes: Any) -> dict[str, Any]:
+    merged = {**AZURE, **changes}
+    return {"azure": {key: value for key, value in merged.items() if value is not MISSING}}
+
+
+def database(**changes: Any) -> dict[str, Any]:
+    return azure(database={**AZURE["database"], **changes})
+
+
+def app(**changes: Any) -> dict[str, Any]:
+    return azure(app={**AZURE["app"], **changes})
+
+
+def variable(template: str) -> dict[str, Any]:
+    return {"app": {**APP, "environment": {**APP["environment"], "X": template}}}
+
+
+HOSTILE: list[tuple[dict[str, Any], str]] = [
+    # what each target needs
+    ({"azure": MISSING}, "relevo:azure is missing, but target is azure; add it, as docs/azure.md says."),
+    ({"target": "local"}, "relevo:azure is given, but target is local; remove it, or set target to azure."),
+    ({"azure": "westeurope"}, 'relevo:azure is "westeurope", but a map is accepted;'),
+    # keys of the local servers
+    ({"port": 8000}, "relevo:port is for the target local, but target is azure; remove it."),
+    ({"stateDir": "/srv"}, "relevo:stateDir is for the target local, but target is azure; remove it."),
+    ({"database": {"port": 5433}}, "relevo:database.port is for the target local, but"),
+    ({"database": {"binaries": "/usr/lib"}}, "relevo:database.binaries is for the target local, but"),
+    ({"database": {"maxConnections": 50}}, "relevo:database.maxConnections is for the target local, but"),
+    ({"cache": {"maxMemoryMb": 64}}, "relevo:cache.maxMemoryMb is for the target local, but"),
+    ({"app": {**APP, "collectstatic": True}}, "relevo:app.collectstatic is true, but on Azure static files"),
+    # names and places
+    (azure(name=MISSING), "relevo:azure.name is missing, but a word of lower case letters"),
+    (azure(name="Assets"), 'relevo:azure.name is "Assets", but a word of lower case letters'),
+    (azure(nmae="x"), "did you mean name."),
+    (azure(location="West Europe"), 'relevo:azure.location is "West Europe", but a region as'),
+    (azure(subscription="prod"), 'relevo:azure.subscription is "prod", but an id such as'),
+    (azure(resourceManager="http://arm"), 'relevo:azure.resourceManager is "http://arm", but the address'),
+    (azure(addressSpace="10.0.0.0/24"), 'relevo:azure.addressSpace is "10.0.0.0/24", but only a private'),
+    (azure(addressSpace="8.8.0.0/16"), 'relevo:azure.addressSpace is "8.8.0.0/16", but only a private'),
+    (azure(tags={"a/b": "x"}), 'relevo:azure.tags.a/b is "a/b", but a tag\'s name'),
+    (azure(tags={"team": 3}), "relevo:azure.tags.team is 3, but text of at most 256"),
+    (azure(tags={"Stack": "x"}), "relevo:azure.tags has Stack, but that tag is the stack's own; rename it."),
+    (azure(tags={f"t{n}": "" for n in range(49)}), "relevo:azure.tags has 49 tags, but 48 are accepted;"),
+    # never open
+    (azure(runnerAddresses=["0.0.0.0/0"]), "relevo:azure.runnerAddresses has 0.0.0.0/0, but ranges wider"),
+    (azure(runnerAddresses=["10.0.0.4"]), "relevo:azure.runnerAddresses has 10.0.0.4, but Azure sees"),
+    (azure(runnerAddresses=["me"]), 'relevo:azure.runnerAddresses has "me", but only IPv4 addresses'),
+    (azure(runnerAddresses=["198.5.7.9/24"]), 'relevo:azure.runnerAddresses has "198.5.7.9/24", but only'),
+    # the database
+    (azure(database={}), "relevo:azure.database.sku is missing, but text that is not empty is needed;"),
+    (database(sku="GP_Gen5_2"), "relevo:azure.database.sku is GP_Gen5_2, but Standard_B1ms to"),
+    (database(sku="Standard_D3ds_v5"), "relevo:azure.database.sku is Standard_D3ds_v5, but Standard_B1ms"),
+    (
+        database(sku="Standard_B2s"),
+        "relevo:azure.database.onDemandBackup is true, but Standard_B2s is Burstable, which has no on-demand",
+    ),
+    (
+        database(**BURSTABLE, highAvailability="SameZone"),
+        "relevo:azure.database.highAvailability is SameZone, but Standard_B2s is Burstable, which has no",
+    ),
+    (database(highAvailability="Zone"), 'relevo:azure.database.highAvailability is "Zone", but Disabled'),
+    (database(storageGb=100), "relevo:azure.database.storageGb is 100, but only 32, 64, 128"),
+    (database(version=17), "relevo:azure.database.version is 17, but 14, 15, 16, 17 or 18 in quotes"),
+    (database(version="11"), 'relevo:azure.database.version is "11", but 14, 15, 16, 17 or 18'),
+    (database(retentionDays=36), "relevo:azure.database.retentionDays is 36, but a number of days from 7"),
+    (database(administrators=[{**ADA, "type": "Robot"}]), "administrators[0].type is"),
+    (database(administrators=[ADA, ADA]), "relevo:azure.database.administrators names one objectId twice"),
+    # regions
+    (
+        {
+            "azure": {
+                **AZURE,
+                "location": "westus",
+                "database": {**AZURE["database"], "highAvailability": "ZoneRedundant"},
+            }
+        },
+        "relevo:azure.database.highAvailability is ZoneRedundant, but westus has no availability zones;",
+    ),
+    (azure(location="westus"), "relevo:azure.storage.sku is Standard_ZRS, but westus has no availability"),
+    (
+        {"azure": {**AZURE, "location": "italynorth", "database": {**AZURE["database"], "geoBackup": True}}},
+        "relevo:azure.database.geoBackup is true, but italynorth has no paired region;",
+    ),
+    (
+        azure(location="italynorth", storage={"sku": "Standard_GZRS"}),
+        "relevo:azure.storage.sku is Standard_GZRS, but italynorth has no paired region;",
+    ),
+    (azure(storage={"immutableDays": 365}), "relevo:azure.storage.backupsKeptDays is 365, but more than"),
+    # the sites
+    (app(sku="F1"), "relevo:azure.app.sku is F1, but B1, B2"),
+    (app(sku="P1"), "relevo:azure.app.sku is P1, but that size is retired; take P0v3."),
+    (app(sku="B1", zoneRedundant=True), "relevo:azure.app.zoneRedundant is true, but B1 is Basic and zones"),
+    (app(zoneRedundant=True), "relevo:azure.app.zoneRedundant is true, but relevo:azure.app.workersPerPlan"),
+    (app(sku="B1", workersPerPlan=4), "relevo:azure.app.workersPerPlan is 4, but B1 accepts 1 to 3;"),
+    (app(plans="one"), 'relevo:azure.app.plans is "one", but each or shared is accepted;'),
+    (app(slots=2), "relevo:azure.app.slots is not a key, but only"),
+    (azure(jobs={"cpu": 0.3}), "relevo:azure.jobs.cpu is 0.3, but 0.25 to 4 in steps of 0.25"),
+    (azure(cache={"sku": "Premium_P1"}), 'relevo:azure.cache.sku is "Premium_P1", but a size such as'),
+    (azure(cache={"sku": "Balanced_B50"}), "relevo:azure.cache.sku is Balanced_B50, but only sizes up to"),
+    # Front Door
+    (azure(frontDoor={"tier": "Classic"}), 'relevo:azure.frontDoor.tier is "Classic", but Standard or'),
+    (
+        azure(frontDoor={"tier": "Standard", "managedRules": True}),
+        "relevo:azure.frontDoor.managedRules is true, but tier is Standard, which has no managed rules;",
+    ),
+    (azure(frontDoor={"tier": "Premium", "domain": "https://x.org"}), "relevo:azure.frontDoor.domain is"),
+    (azure(frontDoor={"tier": "Premium", "rateLimit": 5}), "relevo:azure.frontDoor.rateLimit is 5, but"),
+    ({"instances": 10}, "relevo:instances is 10, but Front Door Standard has endpoints for 9;"),
+    ({"instances": 25, **azure(frontDoor={"tier": "Premium"})}, "relevo:instances is 25, but Front Door"),
+    # connections and memory
+    (
+        {"app": {**APP, "workers": 8, "threads": 16}, **database(**BURSTABLE | {"sku": "Standard_B1ms"})},
+        "max_connections of Standard_B1ms is 50, but 2 instances of 8 workers with 16 threads need",
+    ),
+    # secrets stay references
+    (
+        variable("postgres://app:{database.password}@x"),
+        "relevo:app.environment.X mixes {database.password} with other text, but only a secret alone",
+    ),
+    (variable("{secret.SECRET_KEY}!"), "relevo:app.environment.X mixes {secret.SECRET_KEY} with other text"),
+    (variable("{cache.url}?x=1"), "relevo:app.environment.X mixes {cache.url} with other text"),
+    (
+        {"secrets": {"SECRET_KEY": {}, "DATABASE_URL": {}}},
+        "relevo:secrets.DATABASE_URL is database-url in the vault, which the stack itself has; rename it.",
+    ),
+    # watching
+    (azure(monitoring={"retentionDays": 7}), "relevo:azure.monitoring.retentionDays is 7, but a number of"),
+    (azure(monitoring={"emails": ["team"]}), 'relevo:azure.monitoring.emails[0] is "team", but an address'),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), HOSTILE, ids=[expected[:60] for _, expected in HOSTILE])
+def test_what_azure_would_refuse_gets_one_line_with_key_fault_and_remedy(
+    changes: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parsed(changes)
+    message = str(caught.value)
+    assert expected in message
+    assert re.fullmatch(r"(relevo:|max_connections)[^\n]+; [^\n]+\.", message), "one line, with a remedy"
+
+
+def test_a_small_stack_is_accepted() -> None:
+    settings = parsed({**azure(database=BURSTABLE, app={"sku": "B1", "plans": "shared"}), "instances": 3})
+    assert settings.azure is not None
+    assert settings.azure.database.on_demand_backup is False
+
+
+def test_secrets_alone_and_text_without_secrets_are_accepted() -> None:
+    environment = {"A": "{cache.url}", "B": "https://{public.host}/{{x}}", "C": "{database.host}:5432"}
+    settings = parsed({"app": {**APP, "environment": {**APP["environment"], **environment}}})
+    assert settings.app.environment["B"] == "https://{public.host}/{{x}}"
