@@ -127,6 +127,7 @@ class Build(Section):
     ] = ()
     constraints: str | None = accepts("a constraints file", default=None)
     python: str | None = accepts("a version such as 3.12", pattern=r"^3\.\d+$", default=None)
+    base: str | None = accepts("an image with Python such as python:3.12-slim@sha256:…", default=None)
     # manage.py commands that prove the revision; their verdict is the pipeline that preflight asks for
     pipeline: ArgumentsList = ()
 
