@@ -1,0 +1,333 @@
+"""The places where the project's processes run: a site for each instance, a container app for the others.
+
+What runs in them is the release's business. A site's image, start command and app settings are left out here
+(ARM keeps what a PUT omits), and so are a container app's: the roll step writes all of them in one request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pulumi
+from pulumi_azure_native import app, web
+
+from components.azure.diagnostics import diagnostics
+from components.azure.naming import Names
+from components.azure.place import Place
+from components.azure.sizing import check_cpu, check_plan
+
+PORT = 8000
+# What a container app runs until its first release ("Quickstart: Deploy your first container app").
+PLACEHOLDER_IMAGE = "mcr.microsoft.com/k8se/quickstart:latest"
+# "Configure a custom container for Azure App Service": the most that is accepted.
+MAX_START_SECONDS = 1800
+LOG_DAYS = 3
+LOG_MEGABYTES = 100  # the most that "Enable diagnostics logging for apps in Azure App Service" accepts
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppProbe:
+    """What says that an instance is ready: a GET of `path` is answered with `status`."""
+
+    path: str
+    status: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """Where sites run. `subnet_id`: of this region, delegated to Microsoft.Web/serverFarms."""
+
+    location: str
+    subnet_id: pulumi.Input[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppArgs:
+    """`instances`: name → where, in rolling order. `workers`: machines of each plan.
+
+    `secrets`: name in the container apps → its address in the vault, for the further `processes`.
+    Raises `TargetError` for a plan that Azure refuses.
+    """
+
+    place: Place
+    sku: str
+    workers: int
+    zone_redundant: bool
+    shared_plan: bool  # the instances of a region share one, else each has its own
+    instances: Mapping[str, Region]
+    probe: AppProbe
+    identity_id: pulumi.Input[str]
+    identity_client_id: pulumi.Input[str]
+    registry: pulumi.Input[str]  # host
+    front_door_id: pulumi.Input[str]
+    workspace_id: pulumi.Input[str]
+    environment_id: pulumi.Input[str] | None = None  # of Container Apps; needed where there are processes
+    processes: Sequence[str] = ()
+    process_cores: float = 0.5
+    secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        regions = dict.fromkeys(region.location for region in self.instances.values())
+        check_plan(self.sku, workers=self.workers, zone_redundant=self.zone_redundant, regions=[*regions])
+
+
+def site_name(names: Names, instance: str) -> str:
+    return names.of("app", instance)
+
+
+def site_host(names: Names, instance: str) -> str:
+    """The default host of a site, e.g. "app-assets-prod-instance-1.azurewebsites.net"."""
+    return f"{site_name(names, instance)}.azurewebsites.net"
+
+
+def process_name(names: Names, process: str) -> str:
+    return names.of("ca", process)
+
+
+def spread(instances: Sequence[str], regions: Sequence[Region]) -> dict[str, Region]:
+    """The instances over the regions in turn, so that a roll never takes two of one region in a row."""
+    return {name: regions[index % len(regions)] for index, name in enumerate(instances)}
+
+
+def settings(probe: AppProbe, *, ready_seconds: float) -> dict[str, str]:
+    """The app settings that are App Service's own; the roll step puts the project's environment beside them.
+
+    Source: "Environment variables and app settings in Azure App Service".
+    """
+    # The pings at a start come with the worker's own address as Host, which a Django with the right
+    # ALLOWED_HOSTS refuses by 400: that the process answers is all that can be asked here. What it is, and
+    # whether it is well, the release's gate asks through Front Door before any traffic.
+    statuses = f"{probe.status},400"
+    return {
+        "WEBSITES_PORT": str(PORT),
+        "WEBSITES_CONTAINER_START_TIME_LIMIT": str(min(MAX_START_SECONDS, max(230, int(ready_seconds)))),
+        # Nothing is kept in /home: an instance is only what its image says.
+        "WEBSITES_ENABLE_APP_SERVICE_STORAGE": "false",
+        "WEBSITE_WARMUP_PATH": probe.path,
+        "WEBSITE_WARMUP_STATUSES": statuses,
+        "WEBSITE_SWAP_WARMUP_PING_PATH": probe.path,
+        "WEBSITE_SWAP_WARMUP_PING_STATUSES": statuses,
+        # A worker is taken out after so many failed pings (one a minute), but never more than half of them.
+        "WEBSITE_HEALTHCHECK_MAXPINGFAILURES": "5",
+        "WEBSITE_HEALTHCHECK_MAXUNHEALTHYWORKERPERCENT": "50",
+        "WEBSITE_HTTPLOGGING_RETENTION_DAYS": str(LOG_DAYS),
+    }
+
+
+class App(pulumi.ComponentResource):
+    """N sites for one custom container each, reachable through this stack's Front Door only.
+
+    - Plans of their own share a subnet ("Integrate your app with an Azure virtual network": multi-plan subnet
+      join), so that the instances of a region need one subnet.
+    - No slots: the instances are rolled one after the other, and auto-swap does not exist for containers.
+    - Access needs both the service tag and the profile's id: the tag alone lets every Front Door in.
+    """
+
+    def __init__(self, name: str, args: AppArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("relevo:azure:App", name, None, opts)
+        self._args = args
+        names = args.place.names
+        plans = self._plans()
+        self.site_names = {instance: site_name(names, instance) for instance in args.instances}
+        self.site_hosts = {instance: site_host(names, instance) for instance in args.instances}
+        self.sites = {
+            instance: self._site(instance, region, plans[self._plan_of(instance)])
+            for instance, region in args.instances.items()
+        }
+        self.site_ids = {instance: site.id for instance, site in self.sites.items()}
+        self.plan_ids = {plan: made.id for plan, made in plans.items()}
+        self.process_names = {process: process_name(names, process) for process in args.processes}
+        self.processes = {process: self._process(process) for process in args.processes}
+        self.register_outputs(
+            {
+                "site_names": self.site_names,
+                "site_hosts": self.site_hosts,
+                "process_names": self.process_names,
+            }
+        )
+
+    def _plan_of(self, instance: str) -> str:
+        return self._args.instances[instance].location if self._args.shared_plan else instance
+
+    def _plans(self) -> dict[str, web.AppServicePlan]:
+        args, place = self._args, self._args.place
+        size = check_plan(
+            args.sku,
+            workers=args.workers,
+            zone_redundant=args.zone_redundant,
+            regions=[region.location for region in args.instances.values()],
+        )
+        located = {self._plan_of(instance): region.location for instance, region in args.instances.items()}
+        plans = {}
+        for plan, location in located.items():
+            plans[plan] = web.AppServicePlan(
+                f"{self.pulumi_resource_name}-plan-{plan}",
+                name=place.names.of("asp", plan),
+                resource_group_name=place.resource_group,
+                location=location,
+                kind="linux",
+                reserved=True,  # Linux
+                sku=web.SkuDescriptionArgs(name=args.sku, tier=size.tier, capacity=args.workers),
+                zone_redundant=args.zone_redundant,
+                tags=place.tags,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            diagnostics(
+                self,
+                f"{self.pulumi_resource_name}-plan-{plan}-diagnostics",
+                plans[plan].id,
+                args.workspace_id,
+                logs=False,
+            )
+        return plans
+
+    def _site(self, instance: str, region: Region, plan: web.AppServicePlan) -> web.WebApp:
+        args, place = self._args, self._args.place
+        child = pulumi.ResourceOptions(parent=self)
+        site = web.WebApp(
+            f"{self.pulumi_resource_name}-{instance}",
+            name=site_name(place.names, instance),
+            resource_group_name=place.resource_group,
+            location=region.location,
+            kind="app,linux,container",
+            reserved=True,
+            server_farm_id=plan.id,
+            identity=web.ManagedServiceIdentityArgs(
+                type=web.ManagedServiceIdentityType.USER_ASSIGNED,
+                user_assigned_identities=[args.identity_id],
+            ),
+            key_vault_reference_identity=args.identity_id,
+            https_only=True,
+            client_affinity_enabled=False,
+            public_network_access="Enabled",  # and restricted below: Front Door comes from outside
+            ssh_enabled=False,
+            virtual_network_subnet_id=region.subnet_id,
+            outbound_vnet_routing=web.OutboundVnetRoutingArgs(all_traffic=True),
+            site_config=self._site_config(),
+            tags=place.tags,
+            opts=child,
+        )
+        for channel, policy in (("ftp", web.WebAppFtpAllowed), ("scm", web.WebAppScmAllowed)):
+            policy(
+                f"{self.pulumi_resource_name}-{instance}-{channel}-credentials",
+                name=site.name,
+                resource_group_name=place.resource_group,
+                allow=False,
+                opts=child,
+            )
+        web.WebAppDiagnosticLogsConfiguration(
+            f"{self.pulumi_resource_name}-{instance}-logs",
+            name=site.name,
+            resource_group_name=place.resource_group,
+            # For a container these are its stdout and stderr: from them the roll step learns what runs.
+            http_logs=web.HttpLogsConfigArgs(
+                file_system=web.FileSystemHttpLogsConfigArgs(
+                    enabled=True, retention_in_days=LOG_DAYS, retention_in_mb=LOG_MEGABYTES
+                )
+            ),
+            detailed_error_messages=web.EnabledConfigArgs(enabled=True),
+            failed_requests_tracing=web.EnabledConfigArgs(enabled=True),
+            opts=child,
+        )
+        diagnostics(self, f"{self.pulumi_resource_name}-{instance}-diagnostics", site.id, args.workspace_id)
+        return site
+
+    def _site_config(self) -> web.SiteConfigArgs:
+        args = self._args
+        return web.SiteConfigArgs(
+            acr_use_managed_identity_creds=True,
+            acr_user_managed_identity_id=args.identity_client_id,
+            always_on=True,
+            auto_heal_enabled=True,
+            auto_heal_rules=_auto_heal(),
+            detailed_error_logging_enabled=True,
+            ftps_state=web.FtpsState.DISABLED,
+            health_check_path=args.probe.path,
+            http20_enabled=True,
+            http_logging_enabled=True,
+            ip_security_restrictions=[
+                web.IpSecurityRestrictionArgs(
+                    name="front-door",
+                    description="This stack's Front Door, told from others by its id",
+                    priority=100,
+                    action="Allow",
+                    tag=web.IpFilterTag.SERVICE_TAG,
+                    ip_address="AzureFrontDoor.Backend",
+                    headers={"x-azure-fdid": [args.front_door_id]},
+                )
+            ],
+            ip_security_restrictions_default_action=web.DefaultAction.DENY,
+            # Nothing is deployed through the SCM site; ARM hands out the logs.
+            scm_ip_security_restrictions=[],
+            scm_ip_security_restrictions_default_action=web.DefaultAction.DENY,
+            scm_ip_security_restrictions_use_main=False,
+            # The minimum. Front Door and App Service agree on 1.3 by themselves.
+            min_tls_version=web.SupportedTlsVersions.SUPPORTED_TLS_VERSIONS_1_2,
+            scm_min_tls_version=web.SupportedTlsVersions.SUPPORTED_TLS_VERSIONS_1_2,
+            remote_debugging_enabled=False,
+            request_tracing_enabled=True,
+            vnet_route_all_enabled=True,
+        )
+
+    def _process(self, process: str) -> app.ContainerApp:
+        args, place = self._args, self._args.place
+        return app.ContainerApp(
+            f"{self.pulumi_resource_name}-{process}",
+            container_app_name=process_name(place.names, process),
+            resource_group_name=place.resource_group,
+            location=place.location,
+            environment_id=args.environment_id,
+            workload_profile_name="Consumption",
+            identity=app.ManagedServiceIdentityArgs(
+                type=app.ManagedServiceIdentityType.USER_ASSIGNED,
+                user_assigned_identities=[args.identity_id],
+            ),
+            configuration=app.ConfigurationArgs(
+                active_revisions_mode=app.ActiveRevisionsMode.SINGLE,
+                registries=[app.RegistryCredentialsArgs(server=args.registry, identity=args.identity_id)],
+                secrets=[
+                    app.SecretArgs(name=secret, key_vault_url=uri, identity=args.identity_id)
+                    for secret, uri in args.secrets.items()
+                ],
+            ),
+            template=app.TemplateArgs(
+                containers=[
+                    app.ContainerArgs(
+                        name=process,
+                        image=PLACEHOLDER_IMAGE,
+                        resources=app.ContainerResourcesArgs(
+                            cpu=args.process_cores,
+                            memory=check_cpu("relevo:azure.app.processCores", args.process_cores),
+                        ),
+                    )
+                ],
+                scale=app.ScaleArgs(min_replicas=1, max_replicas=1),
+            ),
+            tags=place.tags,
+            # Image, command and environment are the roll step's.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["template.containers"]),
+        )
+
+
+def _auto_heal() -> web.AutoHealRulesArgs:
+    """A worker that does not answer, or only with errors, is started again; not in its first minutes.
+
+    Memory is no trigger here: that of private bytes belongs to Windows workers. A process that outgrows the
+    container is ended by the kernel, and gunicorn starts another.
+    """
+    return web.AutoHealRulesArgs(
+        triggers=web.AutoHealTriggersArgs(
+            slow_requests=web.SlowRequestsBasedTriggerArgs(
+                time_taken="00:00:30", count=50, time_interval="00:05:00"
+            ),
+            status_codes_range=[
+                web.StatusCodesRangeBasedTriggerArgs(
+                    status_codes="500-599", count=100, time_interval="00:05:00"
+                )
+            ],
+        ),
+        actions=web.AutoHealActionsArgs(
+            action_type=web.AutoHealActionType.RECYCLE, min_process_execution_time="00:10:00"
+        ),
+    )
