@@ -191,7 +191,8 @@ def check_plan(sku: str, *, workers: int, zone_redundant: bool, regions: Sequenc
     size = plan_size(sku)
     if not 1 <= workers <= size.workers:
         raise TargetError(
-            f"relevo:azure.app.workers is {workers}, but {sku} accepts 1 to {size.workers}; correct it."
+            f"relevo:azure.app.workersPerPlan is {workers}, but {sku} accepts 1 to {size.workers}; "
+            f"correct it."
         )
     if zone_redundant:
         if not size.zones:
@@ -201,8 +202,8 @@ def check_plan(sku: str, *, workers: int, zone_redundant: bool, regions: Sequenc
             )
         if workers < 2:
             raise TargetError(
-                f"relevo:azure.app.zoneRedundant is true, but relevo:azure.app.workers is {workers} and "
-                f"zones need at least 2; raise it, or set zoneRedundant to false."
+                f"relevo:azure.app.zoneRedundant is true, but relevo:azure.app.workersPerPlan is {workers} "
+                f"and zones need at least 2; raise it, or set zoneRedundant to false."
             )
         for region in regions:
             if not zones(region):
