@@ -166,7 +166,10 @@ class Jobs(Section):
 
 
 class FrontDoor(Section):
-    """`rate_limit`: requests a minute of one client address. `domain`: its own name; None: Front Door's."""
+    """`rate_limit`: requests a minute of one client. `domain`: a name of one's own; None: Front Door's.
+
+    Premium has managed firewall rules, Standard has none; there is no way back from Premium.
+    """
 
     tier: Literal["Standard", "Premium"] = accepts("Standard or Premium")
     domain: str | None = accepts(
@@ -175,17 +178,6 @@ class FrontDoor(Section):
         default=None,
     )
     rate_limit: int = accepts("a number of requests from 10 to 1000000", ge=10, le=1_000_000, default=1000)
-    managed_rules: bool = accepts("true or false", default=False)
-
-    @model_validator(mode="after")
-    def what_its_tier_has(self) -> Self:
-        if self.managed_rules and self.tier == "Standard":
-            raise at(
-                "managedRules",
-                "is true, but tier is Standard, which has no managed rules",
-                "set it to false, or tier to Premium (there is no way back)",
-            )
-        return self
 
 
 class Monitoring(Section):

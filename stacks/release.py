@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.release import scenario
-from components.release.spec import Commands, Limits, Probe, Receiver, Spec
+from components.release.spec import Commands, Limits, Pipeline, Probe, Receiver, Spec
 from stacks.settings import Settings, SettingsError
 
 
@@ -32,6 +32,7 @@ def release_spec(settings: Settings, root: Path) -> Spec:
         notify=tuple(Receiver(**receiver.model_dump()) for receiver in settings.notify),
         accept_incompatible=settings.accept_incompatible,
         responsible=settings.responsible,
+        pipeline=Pipeline(**settings.pipeline.model_dump()) if settings.pipeline else None,
     )
 
 

@@ -145,7 +145,7 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     (azure(frontDoor={"tier": "Classic"}), 'relevo:azure.frontDoor.tier is "Classic", but Standard or'),
     (
         azure(frontDoor={"tier": "Standard", "managedRules": True}),
-        "relevo:azure.frontDoor.managedRules is true, but tier is Standard, which has no managed rules;",
+        "relevo:azure.frontDoor.managedRules is not a",
     ),
     (azure(frontDoor={"tier": "Premium", "domain": "https://x.org"}), "relevo:azure.frontDoor.domain is"),
     (azure(frontDoor={"tier": "Premium", "rateLimit": 5}), "relevo:azure.frontDoor.rateLimit is 5, but"),
