@@ -77,12 +77,21 @@ class Context:
         return newest
 
     def masking(self) -> Masking:
-        """Of the stack's secrets, as far as they resolve."""
+        """Of the stack's secrets and CI's token, as far as they resolve."""
         values = []
         for name in self.spec.secrets:
             with contextlib.suppress(TargetError):
                 values.append(self.operations.secret(name))
+        if self.spec.pipeline is not None:
+            values.append(os.environ.get(self.spec.pipeline.token, ""))
         return Masking(values)
+
+    def ci_token(self) -> str | None:
+        """From the secret or the variable that relevo:pipeline.token names. Raises `TargetError`."""
+        if self.spec.pipeline is None:
+            return None
+        name = self.spec.pipeline.token
+        return self.operations.secret(name) if name in self.spec.secrets else os.environ.get(name)
 
     def write(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import httpx
 
 from components.release import scenario, verification
 from components.release.context import Context, StepFailed
+from components.release.polling import poll
 from components.release.spec import Probe
 from components.target import Deployment
 
@@ -24,19 +24,16 @@ def pass_gate(context: Context, name: str, deployment: Deployment) -> None:
     A 200 alone proves nothing: while a new process waits for its port, the old one still answers. So the
     process itself must be the deployment's.
     """
-    deadline = time.monotonic() + context.spec.limits.ready_seconds
-    while True:
+
+    def not_ready() -> str | None:
         errors = context.operations.startup_errors(name)
         if errors:
             raise StepFailed(f"{name} does not start cleanly ({errors[-1].strip()}); see its log.")
-        fault = readiness_fault(context, name, deployment)
-        if fault is None:
-            break
-        if time.monotonic() > deadline:
-            raise StepFailed(
-                f"{name} is not ready after {context.spec.limits.ready_seconds:g} s ({fault}); see its log."
-            )
-        time.sleep(PAUSE)
+        return readiness_fault(context, name, deployment)
+
+    limit = context.spec.limits.ready_seconds
+    if fault := poll(not_ready, lambda fault: fault is None, seconds=limit, pause=PAUSE):
+        raise StepFailed(f"{name} is not ready after {limit:g} s ({fault}); see its log.")
     if context.operations.instance(name).address is None:
         stay_up(context, name)
     print(f"{name}: runs {deployment.version} and is ready", flush=True)
@@ -119,11 +116,12 @@ def smoke_before_traffic(context: Context, name: str, deployment: Deployment) ->
 
 def stay_up(context: Context, name: str) -> None:
     """For a process without an address: it must still run, with a clean log, a while after its start."""
-    deadline = time.monotonic() + STEADY_SECONDS
-    while time.monotonic() < deadline:
+
+    def fallen() -> str | None:
         errors = context.operations.startup_errors(name)
-        if errors or not context.operations.instance(name).running:
-            raise StepFailed(
-                f"{name} does not stay up ({errors[-1] if errors else 'it ended'}); see its log."
-            )
-        time.sleep(PAUSE)
+        if errors:
+            return errors[-1].strip()
+        return None if context.operations.instance(name).running else "it ended"
+
+    if fault := poll(fallen, lambda fault: fault is not None, seconds=STEADY_SECONDS, pause=PAUSE):
+        raise StepFailed(f"{name} does not stay up ({fault}); see its log.")

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from components.release.reading import known
+
 Effect = Literal["additive", "opaque", "breaking"]
 
 
@@ -63,7 +65,7 @@ class Manifest:
         data["migrations"] = tuple(
             Migration(
                 **{
-                    **migration,
+                    **known(Migration, migration),
                     "operations": tuple(migration["operations"]),
                     "dependencies": tuple((app, name) for app, name in migration["dependencies"]),
                     "replaces": tuple((app, name) for app, name in migration["replaces"]),
@@ -72,5 +74,5 @@ class Manifest:
             for migration in data["migrations"]
         )
         data["heads"] = {app: tuple(names) for app, names in data["heads"].items()}
-        data["pipeline"] = tuple(Check(**check) for check in data["pipeline"])
-        return cls(**data)
+        data["pipeline"] = tuple(Check(**known(Check, check)) for check in data["pipeline"])
+        return cls(**known(cls, data))

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
 
 from components.release.manifest import Manifest, Migration
 
 Key = tuple[str, str]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Migrations to apply, in order, and why they may not be (None: they may)."""
-
-    pending: tuple[Migration, ...]
-    refusal: str | None
+def pending(manifest: Manifest, applied: Set[Key]) -> tuple[Migration, ...]:
+    """The migrations that are still to be applied, in order."""
+    return tuple(migration for migration in manifest.migrations if not _is_applied(migration, applied))
 
 
-def plan(manifest: Manifest, applied: Set[Key], *, accepted: str | None) -> Plan:
-    """`accepted` is the version whose breaking migrations the stack's configuration accepts.
+def breaking(manifest: Manifest, pending: Sequence[Migration], *, accepted: str | None) -> str | None:
+    """Why a version that runs meanwhile forbids `pending`; None: it does not.
 
-    On a database without any migration nothing runs yet, so nothing can break.
+    `accepted` is the version whose breaking migrations the stack's configuration accepts.
     """
-    pending = tuple(migration for migration in manifest.migrations if not _is_applied(migration, applied))
-    breaking = [str(migration) for migration in pending if migration.effect == "breaking"]
-    if not applied or not breaking or accepted == manifest.version:
-        return Plan(pending=pending, refusal=None)
-    return Plan(
-        pending=pending,
-        refusal=(
-            f"migrations of {manifest.version} break the version that still runs ({', '.join(breaking)}), "
-            f"but both run while instances are replaced; release them in compatible steps, or accept failed "
-            f"requests by relevo:acceptIncompatible: {manifest.version}"
-        ),
+    names = [str(migration) for migration in pending if migration.effect == "breaking"]
+    if not names or accepted == manifest.version:
+        return None
+    return (
+        f"migrations of {manifest.version} break the version that still runs ({', '.join(names)}), "
+        f"but both run while instances are replaced; release them in compatible steps, or accept failed "
+        f"requests by relevo:acceptIncompatible: {manifest.version}"
     )
 
 

@@ -5,11 +5,15 @@ Pure: the target reads and writes the lines.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
+
+from components.release import reading
+from components.target import TargetError
 
 Event = Literal[
     "release opened",
@@ -71,24 +75,30 @@ def parse(lines: Iterable[str]) -> list[Entry]:
     """The entries. Half a line, left by a crash in the middle of writing it, is passed over."""
     entries = []
     for line in lines:
-        try:
-            entries.append(Entry(**json.loads(line)))
-        except (ValueError, TypeError):
-            continue
+        with contextlib.suppress(ValueError, TypeError):  # not JSON, not an object, not a whole entry
+            entries.append(Entry(**reading.known(Entry, json.loads(line))))
     return entries
 
 
 def releases(entries: Iterable[Entry]) -> list[Release]:
-    """Every release, oldest first."""
+    """Every release, oldest first. Raises `TargetError` for an opening that lacks what must be in it."""
     found: dict[str, Release] = {}
     for entry in entries:
         if entry.event == "release opened":
-            found[entry.release] = Release(
-                id=entry.release, image=entry.image, opened_at=entry.time, **entry.data
-            )
+            found[entry.release] = _opened(entry)
         elif entry.release in found:
             found[entry.release] = _after(found[entry.release], entry)
     return list(found.values())
+
+
+def _opened(entry: Entry) -> Release:
+    data = {**entry.data, "id": entry.release, "image": entry.image, "opened_at": entry.time}
+    if absent := reading.missing(Release, data):
+        raise TargetError(
+            f"the record's opening of release {entry.release} has no {', '.join(absent)}, but a release is "
+            f"known by them; use the version of Relevo that wrote it."
+        )
+    return Release(**reading.known(Release, data))
 
 
 def _after(release: Release, entry: Entry) -> Release:
@@ -125,6 +135,10 @@ def last_good(known: Sequence[Release]) -> Release | None:
     return next((release for release in reversed(known) if release.verdict == "succeeded"), None)
 
 
+def has_succeeded(known: Sequence[Release], image: str) -> bool:
+    return any(release.image == image and release.verdict == "succeeded" for release in known)
+
+
 def serving(known: Sequence[Release]) -> dict[str, Release]:
     """Instance or process → the release that was put there last and passed its gate."""
     return {
@@ -133,6 +147,16 @@ def serving(known: Sequence[Release]) -> dict[str, Release]:
         for step in release.done
         if step.startswith(ROLL)
     }
+
+
+def nothing_runs(known: Sequence[Release], applied: Iterable[str]) -> bool:
+    """Whether no version can be running on a database that has `applied` ("app.name").
+
+    No release has got as far as an instance, and all that is applied comes from these releases. Else somebody
+    else may use the database, of whom the record knows nothing.
+    """
+    ours = {name for release in known for name in _pending(release)}
+    return not serving(known) and ours.issuperset(applied)
 
 
 def rollback_target(known: Sequence[Release]) -> Release | None:
@@ -187,13 +211,22 @@ def backup_without(known: Sequence[Release], migrations: Iterable[str]) -> str |
     A release applies what its preflight found pending, and takes its backup before: so of the releases that
     applied these it is the oldest one's.
     """
-    applying = [
-        max((i for i, release in enumerate(known) if name in _pending(release)), default=None)
-        for name in migrations
-    ]
+    applying = [_applying(known, name) for name in migrations]
     if not applying or None in applying:
         return None
     return known[min(i for i in applying if i is not None)].done.get("backup", {}).get("name")
+
+
+def is_older_than(known: Sequence[Release], version: str, migration: str) -> bool:
+    """Whether the version was first released before the migration ("app.name") was applied by another."""
+    first = next((i for i, release in enumerate(known) if release.version == version), None)
+    applying = _applying(known, migration)
+    return first is not None and applying is not None and first < applying
+
+
+def _applying(known: Sequence[Release], migration: str) -> int | None:
+    """Which release applied it last; None: none of these."""
+    return max((i for i, release in enumerate(known) if migration in _pending(release)), default=None)
 
 
 def _pending(release: Release) -> Sequence[str]:

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, TextIO
@@ -35,11 +36,20 @@ def run(act: Callable[[Context], object]) -> int:
     """The same for whatever `act` does with the context that the environment describes."""
     try:
         context = Context.from_environment()
-        with masked(context.masking()), interruptible():
-            act(context)
+        hidden = context.masking()
     except (StepFailed, TargetError) as fault:
         print(fault, file=sys.stderr)
         return 1
+    with masked(hidden):
+        try:
+            with interruptible():
+                act(context)
+        except (StepFailed, TargetError) as fault:
+            print(fault, file=sys.stderr)
+            return 1
+        except Exception as fault:  # noqa: BLE001 - the interpreter would print its traceback unmasked
+            show_traceback(fault, hidden)
+            return 1
     return 0
 
 
@@ -75,6 +85,7 @@ def _failure(
 ) -> StepFailed:
     """Have the release failed in the record, tell who is to know, and return the step's one line."""
     hidden = context.masking()
+    show_traceback(fault, hidden)
     error = hidden(describe(fault))
     data = hidden.data(dict(getattr(fault, "data", {})))
     try:
@@ -85,6 +96,12 @@ def _failure(
     except TargetError as second:
         return StepFailed(f"{error} And this could not be recorded: {hidden(describe(second))}")
     return StepFailed(error, data)
+
+
+def show_traceback(fault: BaseException, hidden: Masking) -> None:
+    """On stderr, unless the fault was foreseen: its one line in the record does not say where it came from."""
+    if isinstance(fault, Exception) and not isinstance(fault, (StepFailed, TargetError)):
+        print(hidden("".join(traceback.format_exception(fault))), end="", file=sys.stderr, flush=True)
 
 
 def describe(fault: BaseException) -> str:

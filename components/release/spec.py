@@ -52,6 +52,20 @@ class Receiver:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """Where CI says how a revision stands. `checks` must be green; where none are named, all but `all_but`.
+
+    `token` is the name of a secret of the stack, else of an environment variable.
+    """
+
+    github: str  # owner/repository
+    checks: tuple[str, ...]
+    all_but: tuple[str, ...]
+    token: str
+    api: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Spec:
     image: str
     instances: tuple[str, ...]  # in rolling order
@@ -67,6 +81,7 @@ class Spec:
     notify: tuple[Receiver, ...]
     accept_incompatible: str | None
     responsible: str | None
+    pipeline: Pipeline | None  # None: only the run that relevo build records
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -79,6 +94,9 @@ class Spec:
         data["probe"] = Probe(**data["probe"])
         data["limits"] = Limits(**data["limits"])
         data["notify"] = tuple(Receiver(**receiver) for receiver in data["notify"])
+        if (pipeline := data["pipeline"]) is not None:
+            names = {name: tuple(pipeline[name]) for name in ("checks", "all_but")}
+            data["pipeline"] = Pipeline(**{**pipeline, **names})
         for name in ("instances", "processes", "secrets"):
             data[name] = tuple(data[name])
         return cls(**data)

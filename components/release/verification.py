@@ -15,6 +15,7 @@ import httpx
 import jsonpath
 
 from components.masking import Masking
+from components.release.polling import poll
 from components.release.scenario import PLACEHOLDER, Expect, Scenario, Step, seconds
 
 LONGEST_REQUEST = 30.0  # seconds, where the scenario says nothing
@@ -94,16 +95,20 @@ class Runner:
 
     def _step(self, client: httpx.Client, step: Step) -> str | None:
         """Run one request, again where it may be; its fault, or None."""
-        deadline = time.monotonic() + (seconds(step.retry.for_) if step.retry else 0)
-        while True:
+
+        def ask() -> tuple[int | None, str | None, int]:
             began = time.monotonic()
             status, fault = self._ask(client, step)
-            if fault is None or time.monotonic() >= deadline:
-                break
-            time.sleep(RETRY_PAUSE)
+            return status, fault, round((time.monotonic() - began) * 1000)
+
+        status, fault, milliseconds = poll(
+            ask,
+            lambda answer: answer[1] is None,
+            seconds=seconds(step.retry.for_) if step.retry else 0,
+            pause=RETRY_PAUSE,
+        )
         if fault is not None:
             fault = self._masked(f'"{step.name}" {step.request.method} {step.request.path}: {fault}')
-        milliseconds = round((time.monotonic() - began) * 1000)
         self._results.append(Result(name=step.name, status=status, milliseconds=milliseconds, fault=fault))
         return fault
 

@@ -33,6 +33,10 @@ def existing(**changes: Any) -> dict[str, Any]:
     return {"database": database, "secrets": {"SECRET_KEY": {}, "ADMIN": {"generate": False}}}
 
 
+def ci(**changes: Any) -> dict[str, Any]:
+    return {"pipeline": {"github": "owner/name", "checks": ["tests"], **changes}}
+
+
 def parsed(changes: dict[str, Any]) -> Settings:
     document = {**GOOD, **changes}
     values = {
@@ -95,6 +99,16 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
         "relevo:secrets as ADMIN: {generate: false}.",
     ),
     ({**existing(), "secrets": {"SECRET_KEY": {}}}, "relevo:database.serverSecret is ADMIN, which is not"),
+    ({"pipeline": {"checks": ["tests"]}}, "relevo:pipeline.github is missing, but a repository such as"),
+    (ci(github="https://github.com/o/n"), 'relevo:pipeline.github is "https://github.com/o/n", but a repo'),
+    (ci(github="owner/.."), 'relevo:pipeline.github is "owner/..", but a repository such as owner/name'),
+    (ci(checks=[]), "relevo:pipeline.checks is [], but a list of names of checks, at least one is accepted;"),
+    (ci(checks="all"), 'relevo:pipeline.checks is "all", but a list of names of checks, at least one is'),
+    (ci(allBut=["release"]), "relevo:pipeline has both checks and allBut, but exactly one is accepted;"),
+    ({"pipeline": {"github": "owner/name"}}, "relevo:pipeline has neither checks nor allBut, but exactly"),
+    (ci(token="ghp_abc"), "relevo:pipeline.token is something else, but a secret's name such as"),
+    (ci(api="http://github.example.org"), "relevo:pipeline.api is not an https URL;"),
+    (ci(api="https://me:hunter2@github.example.org"), "relevo:pipeline.api has more than host and path;"),
     ({"cache": {"maxMemoryMb": "lots"}}, 'relevo:cache.maxMemoryMb is "lots", but a number of megabytes'),
     ({"limits": {"drainSeconds": 0}}, "relevo:limits.drainSeconds is 0, but a number of seconds above 0"),
     ({"limits": {"readySeconds": -1}}, "relevo:limits.readySeconds is -1, but a number of seconds"),

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.release.context import Context, StepFailed
-from components.release.plan import plan
+from components.release.plan import pending
 from components.release.record import Release
 from components.release.running import main
 from components.target import Completed
@@ -52,12 +52,12 @@ def check(context: Context, release: Release) -> Mapping[str, Any]:
 def migrate(context: Context, release: Release) -> Mapping[str, Any]:
     """The plan is recorded as it is done."""
     manifest = context.operations.artefact(context.spec.image).manifest
-    pending = plan(manifest, context.operations.applied_migrations(), accepted=None).pending
-    if not pending:
+    applying = pending(manifest, context.operations.applied_migrations())
+    if not applying:
         print("nothing to migrate", flush=True)
     manage(context, release, ["migrate", "--plan"])
     manage(context, release, ["migrate", "--noinput"])
-    return {"applied": [str(migration) for migration in pending]}
+    return {"applied": [str(migration) for migration in applying]}
 
 
 def collectstatic(context: Context, release: Release) -> Mapping[str, Any]:

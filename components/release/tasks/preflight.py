@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from components.release import scenario
+from components.release import github, scenario
 from components.release.context import Context, StepFailed, now
 from components.release.manifest import Manifest
-from components.release.plan import plan
-from components.release.record import Release
-from components.release.rollback import decide
+from components.release.pipeline import refusal
+from components.release.record import Release, has_succeeded
 from components.release.running import main
+from components.release.schema import Schema
 from components.target import DjangoFacts, TargetError
 
 Fault = str | None
@@ -33,12 +33,19 @@ def preflight(context: Context, release: Release) -> Mapping[str, Any]:
             faults.append(f"{what}: {fault.rstrip('.')}")
 
     print(f"preflight ok: artefact {manifest.version}, lock {manifest.lock[:19]}…", flush=True)
-    check("pipeline is green", lambda: pipeline(manifest))
+    check("pipeline is green", lambda: pipeline(context, manifest))
     check("secrets resolve", lambda: secrets(context))
     check("smoke scenario", lambda: smoke(context))
     check("last backup", lambda: backup(context, release))
-    check("schema knows the way back", lambda: surplus(context, manifest))
-    check("migrations let the running version live", lambda: breaking(context, manifest))
+    schema: Schema | None = None
+    try:
+        schema = Schema.read(context)
+    except TargetError as fault:
+        tell("schema can be read", str(fault))
+    else:
+        tell("schema knows the way back", schema.way_back().refusal)
+        accepted = context.spec.accept_incompatible
+        tell("migrations let the running version live", schema.breaks(accepted=accepted))
     if not context.operations.missing_secrets():
         key = " and SECRET_KEY" if context.spec.secret_key else ""
         judged: dict[Fault, list[str]] = {}  # most faults are those of all processes, and are told once
@@ -51,9 +58,9 @@ def preflight(context: Context, release: Release) -> Mapping[str, Any]:
                 fault,
                 f"the given database{key}, DEBUG is off, hosts and origins are named",
             )
-    if faults:
+    if faults or schema is None:
         raise StepFailed(f"preflight found {len(faults)}: {'; '.join(faults)}.")
-    pending = plan(manifest, context.operations.applied_migrations(), accepted=None).pending
+    pending = schema.pending()
     for migration in pending:
         print(f"migrate will apply {migration} ({migration.effect})", flush=True)
     return {"pending": [str(migration) for migration in pending]}
@@ -62,15 +69,29 @@ def preflight(context: Context, release: Release) -> Mapping[str, Any]:
 def found(judge: Callable[[], Fault]) -> Fault:
     try:
         return judge()
-    except (TargetError, scenario.ScenarioError) as error:
+    except (TargetError, scenario.ScenarioError, github.GitHubError) as error:
         return str(error)
 
 
-def pipeline(manifest: Manifest) -> Fault:
-    if not manifest.pipeline:
-        return f"no run is recorded for revision {manifest.revision}; build it with relevo build"
+def pipeline(context: Context, manifest: Manifest) -> Fault:
+    """What the build recorded, and what CI says of the revision where the stack has one.
+
+    What has been released here was green then: a way back must not wait for GitHub.
+    """
     red = [f"{check.name} ({check.detail})" for check in manifest.pipeline if not check.passed]
-    return f"red at {', '.join(red)}; correct it, commit and build again" if red else None
+    if red:
+        return f"red at {', '.join(red)}; correct it, commit and build again"
+    wanted = context.spec.pipeline
+    if wanted is None:
+        if manifest.pipeline:
+            return None
+        return f"no run is recorded for revision {manifest.revision}; build it with relevo build"
+    if has_succeeded(context.releases(), context.spec.image):
+        return None
+    token = context.ci_token()
+    if not token:
+        return f"{wanted.token} is not set, but GitHub is asked with it; set it where pulumi up runs"
+    return refusal(github.checks(wanted, manifest.revision, token), wanted, manifest.revision)
 
 
 def secrets(context: Context) -> Fault:
@@ -100,20 +121,6 @@ def backup(context: Context, release: Release) -> Fault:
     if now() - datetime.fromisoformat(last.taken_at) > limit:
         return f"{last.name} of {last.taken_at} is older than relevo:backup.maxAgeHours; {remedy}"
     return None
-
-
-def surplus(context: Context, manifest: Manifest) -> Fault:
-    return decide(
-        manifest,
-        context.operations.applied_migrations(),
-        context.manifests_of_earlier(),
-        context.releases(),
-    ).refusal
-
-
-def breaking(context: Context, manifest: Manifest) -> Fault:
-    applied = context.operations.applied_migrations()
-    return plan(manifest, applied, accepted=context.spec.accept_incompatible).refusal
 
 
 def settings(context: Context, release: Release, process: str) -> Fault:

@@ -13,7 +13,7 @@ from components.release import record
 from components.release.context import Context, StepFailed
 from components.release.gate import pass_gate, readiness_fault, verify
 from components.release.record import ROLL, Release
-from components.release.running import describe, main
+from components.release.running import describe, main, show_traceback
 from components.target import Deployment
 
 
@@ -32,6 +32,7 @@ def roll(context: Context, release: Release, name: str) -> Mapping[str, Any]:
         operations.admit(name, timeout=limits.ready_seconds)
     except BaseException as fault:
         left = put_back(context, name, before)
+        show_traceback(fault, context.masking())
         data = getattr(fault, "data", None)
         raise StepFailed(f"{describe(fault).rstrip('.')}; {left}.", data) from fault
     print(f"{name}: serves {wanted.version}", flush=True)
@@ -72,6 +73,7 @@ def put_back(context: Context, name: str, before: Deployment | None) -> str:
         operations.admit(name, timeout=context.spec.limits.ready_seconds)
         return f"{name} serves {before.version} again"
     except Exception as fault:  # noqa: BLE001 - the first fault must be told, whatever this one is
+        show_traceback(fault, context.masking())
         state = f"given back {before.version}" if before else "stopped"
         return f"and {name} could not be {state} ({describe(fault).rstrip('.')})"
 

@@ -308,6 +308,7 @@ def specification(version: str = "v1", **changes: Any) -> Spec:
         "notify": (),
         "accept_incompatible": None,
         "responsible": "Ada",
+        "pipeline": None,
     }
     return Spec(**{**described, **changes})
 

@@ -13,7 +13,7 @@ from tests.unit.release.stand_in import StandInOperations, image
 def test_forward_there_is_nothing_to_rewind(operations: StandInOperations, capsys) -> None:
     released(operations, "v1")
     made, release = opened(operations, "v2")
-    assert rewind(made, release) == {"left_applied": []}
+    assert rewind(made, release) == {"left_applied": [], "left_behind": []}
     assert "nothing to rewind" in capsys.readouterr().out
 
 
@@ -21,7 +21,7 @@ def test_what_only_adds_stays_and_is_said_and_recorded(operations: StandInOperat
     released(operations, "v1")
     released(operations, "v2")
     made, release = opened(operations, "v1")
-    assert rewind(made, release) == {"left_applied": ["loans.0002_location"]}
+    assert rewind(made, release) == {"left_applied": ["loans.0002_location"], "left_behind": []}
     assert "loans.0002_location" in capsys.readouterr().out
 
 

@@ -1,0 +1,51 @@
+"""The facts about the schema that a step decides on, read once, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Self
+
+from components.release import record
+from components.release.context import Context
+from components.release.manifest import Manifest, Migration
+from components.release.plan import Key, breaking, pending
+from components.release.record import Release
+from components.release.rollback import Decision, decide, known_to
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema:
+    """`target` is what is to be released; `earlier` as of `Context.manifests_of_earlier`."""
+
+    target: Manifest
+    applied: Set[Key]
+    earlier: tuple[Manifest, ...]
+    releases: tuple[Release, ...]
+
+    @classmethod
+    def read(cls, context: Context) -> Self:
+        """Raises `TargetError`."""
+        target = context.operations.artefact(context.spec.image).manifest
+        applied = context.operations.applied_migrations()
+        # Each artefact that is read is verified, file by file: only where one has something to tell.
+        earlier = context.manifests_of_earlier() if applied - known_to(target) else []
+        return cls(target=target, applied=applied, earlier=tuple(earlier), releases=tuple(context.releases()))
+
+    def way_back(self) -> Decision:
+        return decide(self.target, self.applied, self.earlier, self.releases)
+
+    def pending(self) -> tuple[Migration, ...]:
+        return pending(self.target, self.applied)
+
+    def breaks(self, *, accepted: str | None) -> str | None:
+        """Why `pending` may not be applied; None: it may. `accepted` as of `plan.breaking`."""
+        names = (f"{app}.{name}" for app, name in self._by_their_own_names())
+        if not self.applied or record.nothing_runs(self.releases, names):
+            return None
+        return breaking(self.target, self.pending(), accepted=accepted)
+
+    def _by_their_own_names(self) -> Set[Key]:
+        """What is applied, without what only stands for a squashed migration, which Django records too."""
+        squashes = [migration for migration in self.target.migrations if migration.key in self.applied]
+        return self.applied - {key for squash in squashes for key in squash.replaces}
