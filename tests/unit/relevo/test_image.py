@@ -1,0 +1,114 @@
+"""What `docker buildx build` is asked for, and that an image says what its artefact says of itself."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import itertools
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from components.release.manifest import Check, Manifest, Migration
+from relevo import image
+from relevo.errors import RelevoError
+from stacks.settings import App, Build
+
+ARTEFACT = f"app@sha256:{'3fa9' * 16}"
+MANIFEST = Manifest(
+    version="v2+hotfix",
+    revision="0" * 40,
+    built_at="2026-01-02T03:04:05.678Z",
+    lock="sha256:0",
+    python="3.12",
+    migrations=(Migration(app="a", name="0001", effect="additive", reversible=True, operations=("Create",)),),
+    heads={"a": ("0001",)},
+    pipeline=(Check(name="lock has hashes", passed=True),),
+)
+# Docker is not everywhere: this writes down how it was called, and says what it would have pushed.
+DOCKER_STAND_IN = """#!/bin/sh
+for word; do echo "$word"; done >"$0.asked"
+echo "$SOURCE_DATE_EPOCH" >"$0.epoch"
+[ "$REGISTRY" = refuses ] && exit 1
+while [ "$1" != --metadata-file ]; do shift; done
+echo '{"containerimage.digest": "sha256:'"$(printf %064d 7)"'"}' >"$2"
+"""
+
+
+def app(**build: str) -> App:
+    return App(settings="a.settings", wsgi="a.wsgi:application", build=Build.model_validate(build))
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    program = tmp_path / "bin" / "docker"
+    program.parent.mkdir()
+    program.write_text(DOCKER_STAND_IN)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    return program
+
+
+def asked(docker: Path, option: str) -> list[str]:
+    words = Path(f"{docker}.asked").read_text().splitlines()
+    return [following for word, following in itertools.pairwise(words) if word == option]
+
+
+def test_an_image_carries_the_manifest_of_its_artefact() -> None:
+    labels = image.recipe(MANIFEST, ARTEFACT, app(), postgresql="17").labels
+    packed = base64.b64decode(labels["dev.relevo.manifest"])
+    assert Manifest.from_json(gzip.decompress(packed).decode()) == MANIFEST
+    assert labels["dev.relevo.lock"] == MANIFEST.lock
+    assert labels["org.opencontainers.image.version"] == "v2+hotfix"
+
+
+def test_the_same_artefact_asks_for_the_same_image() -> None:
+    first, second = (image.recipe(MANIFEST, ARTEFACT, app(), postgresql="17") for _ in range(2))
+    assert first == second
+    assert first.tag == "v2-hotfix-3fa93fa93fa9"  # an image's tag takes no plus
+
+
+def test_the_image_is_built_on_the_python_that_the_artefact_was_frozen_for() -> None:
+    assert image.recipe(MANIFEST, ARTEFACT, app(), postgresql="17").arguments == {
+        "BASE": "docker.io/library/python:3.12-slim-bookworm",
+        "POSTGRESQL": "17",
+        "PROJECT": "",
+    }
+    pinned = f"registry.example.org/python@sha256:{'0' * 64}"
+    arguments = image.recipe(
+        MANIFEST, ARTEFACT, app(base=pinned, project="backend"), postgresql="17"
+    ).arguments
+    assert arguments["BASE"] == pinned
+    assert arguments["PROJECT"] == "backend/"
+
+
+def test_one_manifest_is_pushed_with_the_times_of_the_artefact(docker: Path, tmp_path: Path) -> None:
+    made = image.recipe(MANIFEST, ARTEFACT, app(), postgresql="17")
+    report = tmp_path / "report.json"
+    image.docker(image.arguments(made, f"cr.example.org/app:{made.tag}", tmp_path, report), epoch=1767323045)
+    assert json.loads(report.read_text())["containerimage.digest"] == f"sha256:{7:064d}"
+    assert asked(docker, "--output") == [
+        "type=image,name=cr.example.org/app:v2-hotfix-3fa93fa93fa9,push=true,rewrite-timestamp=true"
+    ]
+    assert asked(docker, "--platform") == ["linux/amd64"]
+    assert {"BASE=docker.io/library/python:3.12-slim-bookworm", "POSTGRESQL=17", "PROJECT="} == set(
+        asked(docker, "--build-arg")
+    )
+    assert len(asked(docker, "--label")) == len(made.labels)
+    assert Path(f"{docker}.epoch").read_text() == "1767323045\n"
+
+
+def test_a_build_that_fails_is_one_line(
+    docker: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("REGISTRY", "refuses")
+    with pytest.raises(RelevoError, match=r"^docker buildx build exited 1, see above; .*az acr login.*\.$"):
+        image.docker(["buildx"], epoch=0)
+
+
+def test_without_docker_nothing_is_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RelevoError, match=r"^docker is not on PATH, but .*; .*\.$"):
+        image.docker(["buildx"], epoch=0)
