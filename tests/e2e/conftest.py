@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,11 @@ from tests.e2e.releases import EXAMPLE, TAGS, build_repository
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One artefact store for all projects, so that equal locks are installed once."""
+    """The artefact store of all projects that release the example, so that each release is built once.
+
+    Who builds something else takes a store of his own: a build removes all but the ten newest artefacts, and
+    what its own stack needs.
+    """
     return tmp_path_factory.mktemp("store")
 
 
@@ -25,23 +30,21 @@ def new_project(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterat
     """Makes projects with their stack initialised; all are destroyed with their data at the end."""
     projects: list[Project] = []
 
-    def make(name: str, configuration: dict[str, Any]) -> Project:
+    def make(name: str, configuration: dict[str, Any], *, own_store: bool = False) -> Project:
         project = Project(tmp_path_factory.mktemp(name))
-        (project.folder / ".relevo" / "artefacts").symlink_to(store)
+        if not own_store:
+            (project.folder / ".relevo" / "artefacts").symlink_to(store)
         projects.append(project)
         project.configure(configuration)
         project.init()
         return project
 
     yield make
-    faults = []
-    for project in projects:
-        try:
-            project.remove()
-        except Exception as fault:  # noqa: BLE001 - every project is removed before the first fault is told
-            faults.append(fault)
-    if faults:
-        raise faults[0]
+    # All at once, for each waits most of the time; every one is removed before the first fault is told.
+    with ThreadPoolExecutor() as pool:
+        removals = [pool.submit(project.remove) for project in projects]
+    for removal in removals:
+        removal.result()
 
 
 @pytest.fixture(scope="session")
@@ -80,3 +83,13 @@ def digests(
     """tag → digest of every release of the example."""
     builder = new_project("builder", configuration)
     return {tag: builder.build(repository, tag) for tag in TAGS}
+
+
+@pytest.fixture(scope="session")
+def site(
+    new_project: Callable[..., Project], configuration: dict[str, Any], digests: dict[str, str]
+) -> Project:
+    """The example's v1, released, for tests that then say by `Project.have` where they begin."""
+    project = new_project("site", configuration)
+    project.release(digests["v1"], preview=True)
+    return project

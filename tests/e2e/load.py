@@ -40,13 +40,14 @@ class Measured:
 
 
 class Load:
-    """`with Load(url, "/path") as load: …`; then `load.measured`."""
+    """`with Load(url, "/path") as load: …`; then `load.measured`. As long as the block, or `seconds`."""
 
     measured: Measured
 
-    def __init__(self, url: str, path: str) -> None:
+    def __init__(self, url: str, path: str, *, seconds: int | None = None) -> None:
         self.url = url
         self.path = path
+        self.seconds = seconds
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="relevo-load-")
@@ -56,7 +57,14 @@ class Load:
             [
                 *(sys.executable, "-m", "locust", "--headless", "--only-summary", "--json"),
                 *("-f", str(folder / "locustfile.py"), "--host", self.url),
-                *("--users", str(CLIENTS), "--spawn-rate", str(CLIENTS), "--run-time", f"{LONGEST}s"),
+                *(
+                    "--users",
+                    str(CLIENTS),
+                    "--spawn-rate",
+                    str(CLIENTS),
+                    "--run-time",
+                    f"{self.seconds or LONGEST}s",
+                ),
                 *("--exit-code-on-error", "0", "--stop-timeout", "10", "--csv", str(folder / "load")),
             ],
             cwd=folder,
@@ -70,7 +78,8 @@ class Load:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.send_signal(signal.SIGINT)
+        if self.seconds is None:
+            self._process.send_signal(signal.SIGINT)
         output = log = ""
         try:
             output, log = self._process.communicate(timeout=30)

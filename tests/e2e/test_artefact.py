@@ -195,6 +195,20 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a store has its environments, with the project's."""
+    desk = Desk(tmp_path_factory.mktemp("installed"))
+    desk.build()
+    return desk.store / "environments"
+
+
+@pytest.fixture
+def installed(desk: Desk, environments: Path) -> None:
+    """The store has the environment that the project needs, for tests that are not about installing it."""
+    shutil.copytree(environments, desk.store / "environments", symlinks=True, copy_function=os.link)
+
+
 def test_an_artefact_says_what_it_is(desk: Desk) -> None:
     image = desk.build()
     folder = desk.store / image
@@ -234,6 +248,7 @@ def test_the_same_inputs_give_the_same_digest_anywhere(desk: Desk, tmp_path: Pat
     ).read_bytes()
 
 
+@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("change", ["content", "mode", "settings", "python"])
 def test_another_input_gives_another_digest(desk: Desk, change: str) -> None:
     before = desk.build()
@@ -261,6 +276,7 @@ def test_equal_locks_share_an_environment(desk: Desk) -> None:
     assert environment.stat().st_mtime_ns == installed
 
 
+@pytest.mark.usefixtures("installed")
 def test_what_is_not_committed_is_told_and_left_out(desk: Desk) -> None:
     image = desk.build()
     (desk.repository / "manage.py").write_text("broken")
@@ -273,6 +289,7 @@ def test_what_is_not_committed_is_told_and_left_out(desk: Desk) -> None:
     ]
 
 
+@pytest.mark.usefixtures("installed")
 def test_a_folder_inside_a_repository_is_a_project_of_its_own(desk: Desk) -> None:
     image = desk.build()
     desk.commit({f"apps/books/{name}": text for name, text in FILES.items()})
@@ -317,6 +334,7 @@ def copies(desk: Desk, image: str, count: int) -> list[str]:
     return images
 
 
+@pytest.mark.usefixtures("installed")
 def test_the_ten_newest_stay_and_whatever_is_needed(desk: Desk) -> None:
     pinned = desk.build()
     desk.run("pin", pinned)
@@ -335,6 +353,7 @@ def test_the_ten_newest_stay_and_whatever_is_needed(desk: Desk) -> None:
     assert desk.artefacts() == {pinned, released, *new}, "it does not run any more"
 
 
+@pytest.mark.usefixtures("installed")
 def test_an_environment_goes_with_the_last_artefact_that_uses_it(desk: Desk) -> None:
     desk.build()
     desk.configure({**APP, "build": {**APP["build"], "packages": ["gunicorn>=23", "whitenoise"]}})
@@ -346,6 +365,7 @@ def test_an_environment_goes_with_the_last_artefact_that_uses_it(desk: Desk) -> 
     assert desk.left_over() == []
 
 
+@pytest.mark.usefixtures("installed")
 def test_nothing_is_removed_when_a_stack_cannot_be_read(desk: Desk) -> None:
     image = desk.build()
     copies(desk, image, 12)
@@ -373,6 +393,7 @@ def test_a_newcomer_gets_what_is_pinned_or_a_first_pin(desk: Desk) -> None:
     assert len(desk.environments()) == 1
 
 
+@pytest.mark.usefixtures("installed")
 def test_another_source_than_the_pinned_one_is_never_released_unasked(desk: Desk) -> None:
     desk.run("pin", desk.build())
     pinned = desk.configuration.read_text()
@@ -386,6 +407,7 @@ def test_another_source_than_the_pinned_one_is_never_released_unasked(desk: Desk
     assert desk.configuration.read_text() != pinned, "nothing was ever released, so nothing is replaced"
 
 
+@pytest.mark.usefixtures("installed")
 def test_a_red_pipeline_is_recorded_and_a_later_green_one_replaces_it(desk: Desk) -> None:
     desk.commit({"shelf/models.py": f"import os\n{MODELS.replace('50', LENGTH)}"})
     verdicts = []
@@ -521,6 +543,7 @@ def test_only_git_repositories_are_built(desk: Desk, tmp_path: Path) -> None:
     assert "is not a folder" in desk.refusal("build", str(tmp_path / "nowhere"))
 
 
+@pytest.mark.usefixtures("installed")
 def test_a_pin_is_a_digest_its_beginning_or_a_version(desk: Desk) -> None:
     first = desk.build()
     desk.commit({"README": "2"}, tag="v2")

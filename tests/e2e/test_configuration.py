@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 
 def test_what_startproject_makes_is_released(new_project: Callable[..., Project], tmp_path: Path) -> None:
     repository = build_bare(tmp_path / "bare", Path(sys.executable))
-    project = new_project("bare", BARE)
+    project = new_project("bare", BARE, own_store=True)
     project.release(project.build(repository))
     assert httpx.get(f"{project.url}/admin/login/").status_code == 200
     assert project.versions() == {"instance-1": "v1", "instance-2": "v1"}
@@ -27,7 +27,7 @@ def test_a_project_with_other_names_a_worker_and_an_https_redirect_is_released(
     new_project: Callable[..., Project], tmp_path: Path
 ) -> None:
     repository = build_other(tmp_path / "other")
-    project = new_project("other", OTHER)
+    project = new_project("other", OTHER, own_store=True)
     project.release(project.build(repository, "v1"))
     project.release(project.build(repository, "v2"))
 

@@ -6,9 +6,8 @@ import base64
 import json
 import subprocess
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -33,19 +32,21 @@ def files(folder: Path, *, but: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def test_no_secret_shows_in_a_good_and_a_broken_release(
-    new_project: Callable[..., Project], configuration: dict[str, Any], digests: dict[str, str], store: Path
+    site: Project, digests: dict[str, str], store: Path
 ) -> None:
-    project = new_project("secrecy", configuration)
-    printed = project.release(digests["v1"])
+    site.have(digests["v1"])
+    site.release(digests["v2"], preview=True)
     arguments = " ".join(
         " ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])
     )
-    printed += project.release(digests["broken-migration"], status=1)
-    printed += project.preview() + project.run("relevo", "status") + project.run("relevo", "logs")
-    printed += project.run("relevo", "releases")
-    state = project.run("pulumi", "stack", "export", "--show-secrets")
+    site.release(digests["broken-migration"], status=1)
+    site.preview()
+    for command in ("status", "logs", "releases"):
+        site.run("relevo", command)
+    printed = site.printed
+    state = site.run("pulumi", "stack", "export", "--show-secrets")
 
-    layout = Layout(project.state.resolve())
+    layout = Layout(site.state.resolve())
     vault = Vault(layout.secrets)
     values = {name: vault.read(name) for name in vault.names()}
     assert values.keys() >= {"SECRET_KEY", "JWT_SIGNING_KEY", "SMOKE_PASSWORD"}
@@ -59,7 +60,7 @@ def test_no_secret_shows_in_a_good_and_a_broken_release(
     assert shown(arguments.encode()) == []
     # PostgreSQL's own folder has the passwords only as SCRAM verifiers; the vault is where they belong.
     looked_at = [
-        *files(project.folder, but=(layout.secrets, project.folder / ".venv")),
+        *files(site.folder, but=(layout.secrets, site.folder / ".venv")),
         *(path for image in store.glob("app@sha256:*") for path in files(image, but=())),
     ]
     assert {path: names for path in looked_at if (names := shown(path.read_bytes()))} == {}
