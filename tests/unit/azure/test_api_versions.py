@@ -33,6 +33,8 @@ VERSIONS = {
     "cdn.Policy": "2025-06-01",
     "cdn.Profile": "2025-06-01",
     "cdn.Route": "2025-06-01",
+    "cdn.Rule": "2025-06-01",
+    "cdn.RuleSet": "2025-06-01",
     "cdn.SecurityPolicy": "2025-06-01",
     "containerregistry.Registry": "2023-01-01-preview",
     "dbforpostgresql.AdministratorsMicrosoftEntra": "2025-08-01",
@@ -67,6 +69,8 @@ VERSIONS = {
     "web.AppServicePlan": "2025-05-01",
     "web.WebApp": "2025-05-01",
     "web.WebAppDiagnosticLogsConfiguration": "2025-05-01",
+    "web.WebAppFtpAllowed": "2025-05-01",
+    "web.WebAppScmAllowed": "2025-05-01",
 }
 
 # Those whose default in this SDK is a preview, and why it is taken; another would need a generated SDK.

@@ -14,14 +14,19 @@ NEW = 1_800_000_000
 KEY = "a/key+of=azure"
 
 
-@pytest.fixture
-def engine(engine: StandInEngine) -> StandInEngine:
+def _stand_in() -> StandInEngine:
+    engine = StandInEngine()
     engine.outputs = {
         "vault-relevo-verify-value": {"value": "verify", "since": NEW},
         "cache-key": {"since": NEW},
     }
     engine.answers = {"redisenterprise:listDatabaseKeys": {"primaryKey": KEY, "secondaryKey": "another"}}
     return engine
+
+
+@pytest.fixture
+def engine() -> StandInEngine:
+    return _stand_in()
 
 
 def _cache(replicated: bool = True) -> Cache:
@@ -51,6 +56,13 @@ def _cache(replicated: bool = True) -> Cache:
     )
 
 
+@pytest.fixture(scope="module")
+def usual() -> StandInEngine:
+    engine = _stand_in()
+    engine.build(_cache)
+    return engine
+
+
 @pytest.mark.parametrize(("replicated", "availability"), [(True, "Enabled"), (False, "Disabled")])
 def test_it_is_closed_to_the_internet(engine: StandInEngine, replicated: bool, availability: str) -> None:
     cache = engine.build(lambda: _cache(replicated))
@@ -77,10 +89,8 @@ def test_it_is_closed_to_the_internet(engine: StandInEngine, replicated: bool, a
     ]
 
 
-def test_its_clients_see_one_server_over_tls(engine: StandInEngine) -> None:
-    engine.build(_cache)
-
-    database = engine.made["cache-database"]
+def test_its_clients_see_one_server_over_tls(usual: StandInEngine) -> None:
+    database = usual.made["cache-database"]
     assert database.type == "azure-native:redisenterprise:Database"
     assert database.inputs == {
         "clusterName": "cache-cluster-name",
@@ -94,9 +104,7 @@ def test_its_clients_see_one_server_over_tls(engine: StandInEngine) -> None:
     }
 
 
-def test_its_key_and_url_are_in_the_vault(engine: StandInEngine) -> None:
-    engine.build(_cache)
-
+def test_its_key_and_url_are_in_the_vault(usual: StandInEngine) -> None:
     for secret, value in (
         ("password", KEY),
         (
@@ -105,29 +113,25 @@ def test_its_key_and_url_are_in_the_vault(engine: StandInEngine) -> None:
             "?ssl_cert_reqs=required",
         ),
     ):
-        stored = engine.made[f"cache-{secret}"]
+        stored = usual.made[f"cache-{secret}"]
         assert stored.secret == {"properties"}
-        inputs = engine.plain(f"cache-{secret}")
+        inputs = usual.plain(f"cache-{secret}")
         assert inputs["secretName"] == f"cache-{secret}"
         assert inputs["properties"]["value"] == value
         assert inputs["properties"]["attributes"]["expires"] == NEW + 90 * DAY
 
 
-def test_the_key_is_in_no_other_input(engine: StandInEngine) -> None:
-    engine.build(_cache)
-
-    holders = {name for name in engine.made if KEY in str(engine.plain(name))}
+def test_the_key_is_in_no_other_input(usual: StandInEngine) -> None:
+    holders = {name for name in usual.made if KEY in str(usual.plain(name))}
     assert holders == {"cache-password"}
-    assert engine.plain("cache-key")["fingerprint"] == hashlib.sha256(KEY.encode()).hexdigest()
-    assert engine.made["cache-key"].secret == {"fingerprint"}
+    assert usual.plain("cache-key")["fingerprint"] == hashlib.sha256(KEY.encode()).hexdigest()
+    assert usual.made["cache-key"].secret == {"fingerprint"}
 
 
-def test_the_cluster_is_measured_and_the_database_logged(engine: StandInEngine) -> None:
-    engine.build(_cache)
-
+def test_the_cluster_is_measured_and_the_database_logged(usual: StandInEngine) -> None:
     settings = {
         made.inputs["resourceUri"]: (bool(made.inputs["logs"]), bool(made.inputs["metrics"]))
-        for name, made in engine.of_type("monitor:DiagnosticSetting").items()
+        for name, made in usual.of_type("monitor:DiagnosticSetting").items()
         if name.startswith("cache-")
     }
     assert settings == {"cache-cluster-id": (False, True), "cache-database-id": (True, False)}

@@ -15,8 +15,8 @@ from tests.unit.azure.stand_in import TAGS, StandInEngine, place
 NEW = 1_800_000_000
 
 
-@pytest.fixture
-def engine(engine: StandInEngine) -> StandInEngine:
+def _stand_in() -> StandInEngine:
+    engine = StandInEngine()
     engine.outputs = {
         f"{name}-value": {"value": value, "since": NEW}
         for name, value in (
@@ -26,6 +26,11 @@ def engine(engine: StandInEngine) -> StandInEngine:
         )
     }
     return engine
+
+
+@pytest.fixture
+def engine() -> StandInEngine:
+    return _stand_in()
 
 
 def _database(where: dict[str, Any] | None = None, **changed: Any) -> Database:
@@ -65,6 +70,13 @@ def _database(where: dict[str, Any] | None = None, **changed: Any) -> Database:
         "database",
         DatabaseArgs(place=at, workspace_id="workspace-id", vault=vault, **{**given, **changed}),
     )
+
+
+@pytest.fixture(scope="module")
+def usual() -> StandInEngine:
+    engine = _stand_in()
+    engine.build(_database)
+    return engine
 
 
 def test_the_server_is_private_replicated_and_backed_up(engine: StandInEngine) -> None:
@@ -123,12 +135,10 @@ def test_zones_are_named_only_where_there_are_some(
     assert inputs["backup"]["geoRedundantBackup"] == "Disabled"
 
 
-def test_it_speaks_tls_only_and_logs_who_comes_and_what_changes_the_schema(engine: StandInEngine) -> None:
-    engine.build(_database)
-
+def test_it_speaks_tls_only_and_logs_who_comes_and_what_changes_the_schema(usual: StandInEngine) -> None:
     parameters = {
         made.inputs["configurationName"]: made.inputs["value"]
-        for made in engine.of_type("dbforpostgresql:Configuration").values()
+        for made in usual.of_type("dbforpostgresql:Configuration").values()
     }
     assert parameters == {
         "require_secure_transport": "on",
@@ -153,13 +163,11 @@ def test_the_limit_of_connections_is_set_where_one_is_given(engine: StandInEngin
     }
 
 
-def test_administrators_come_with_tokens(engine: StandInEngine) -> None:
-    engine.build(_database)
-
-    assert engine.made["database-administrator-jobs"].type == (
+def test_administrators_come_with_tokens(usual: StandInEngine) -> None:
+    assert usual.made["database-administrator-jobs"].type == (
         "azure-native:dbforpostgresql:AdministratorsMicrosoftEntra"
     )
-    assert engine.made["database-administrator-jobs"].inputs == {
+    assert usual.made["database-administrator-jobs"].inputs == {
         "objectId": "jobs-id",
         "principalName": "id-assets-prod-jobs",
         "principalType": "ServicePrincipal",
@@ -167,25 +175,22 @@ def test_administrators_come_with_tokens(engine: StandInEngine) -> None:
         "serverName": "database-server-name",
         "resourceGroupName": "rg-assets-prod",
     }
-    assert engine.made["database-administrator-team"].inputs["principalType"] == "Group"
+    assert usual.made["database-administrator-team"].inputs["principalType"] == "Group"
 
 
-def test_the_server_gets_one_change_at_a_time(engine: StandInEngine) -> None:
-    engine.build(_database)
-
+def test_the_server_gets_one_change_at_a_time(usual: StandInEngine) -> None:
     changes = [
-        *engine.of_type("dbforpostgresql:Configuration"),
+        *usual.of_type("dbforpostgresql:Configuration"),
         "database-administrator-jobs",
         "database-administrator-team",
         "database-database",
     ]
     for before, after in itertools.pairwise(changes):
-        assert before in engine.made[after].depends_on
+        assert before in usual.made[after].depends_on
 
 
-def test_the_database_is_made_in_utf8(engine: StandInEngine) -> None:
-    engine.build(_database)
-    assert engine.made["database-database"].inputs == {
+def test_the_database_is_made_in_utf8(usual: StandInEngine) -> None:
+    assert usual.made["database-database"].inputs == {
         "databaseName": "assets",
         "serverName": "database-server-name",
         "resourceGroupName": "rg-assets-prod",
@@ -194,9 +199,7 @@ def test_the_database_is_made_in_utf8(engine: StandInEngine) -> None:
     }
 
 
-def test_the_applications_password_and_url_are_in_the_vault(engine: StandInEngine) -> None:
-    engine.build(_database)
-
+def test_the_applications_password_and_url_are_in_the_vault(usual: StandInEngine) -> None:
     for secret, value in (
         ("password", "pass-word_"),
         (
@@ -205,19 +208,17 @@ def test_the_applications_password_and_url_are_in_the_vault(engine: StandInEngin
             "?sslmode=require",
         ),
     ):
-        stored = engine.made[f"database-{secret}"]
+        stored = usual.made[f"database-{secret}"]
         assert stored.type == "azure-native:keyvault:Secret"
         assert stored.secret == {"properties"}
-        inputs = engine.plain(f"database-{secret}")
+        inputs = usual.plain(f"database-{secret}")
         assert inputs["secretName"] == f"database-{secret}"
         assert inputs["properties"]["value"] == value
         assert inputs["properties"]["attributes"]["expires"] == NEW + 90 * DAY
 
 
-def test_the_built_in_administrators_password_is_stored_nowhere_else(engine: StandInEngine) -> None:
-    engine.build(_database)
-
-    holders = [name for name in engine.made if "for nobody" in str(engine.plain(name))]
+def test_the_built_in_administrators_password_is_stored_nowhere_else(usual: StandInEngine) -> None:
+    holders = [name for name in usual.made if "for nobody" in str(usual.plain(name))]
     assert holders == ["database-server"]
 
 
@@ -232,9 +233,8 @@ def test_a_guarded_one_is_kept_but_its_old_backups_can_go(engine: StandInEngine)
     assert sorted(locked) == ["database-database-id", "vault-vault-id"]
 
 
-def test_it_is_logged(engine: StandInEngine) -> None:
-    engine.build(_database)
-    assert engine.made["database-diagnostics"].inputs["resourceUri"] == "database-server-id"
+def test_it_is_logged(usual: StandInEngine) -> None:
+    assert usual.made["database-diagnostics"].inputs["resourceUri"] == "database-server-id"
 
 
 @pytest.mark.parametrize(

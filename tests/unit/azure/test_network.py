@@ -15,13 +15,21 @@ from tests.unit.azure.stand_in import TAGS, StandInEngine, place
 SPACE = "10.40.0.0/22"
 
 
-def _network() -> Network:
-    return Network("network", NetworkArgs(place=place(), address_space=SPACE, workspace_id="workspace-id"))
+pytestmark = pytest.mark.usefixtures("network")
+
+
+@pytest.fixture(scope="module")
+def engine() -> StandInEngine:
+    return StandInEngine()
+
+
+@pytest.fixture(scope="module")
+def network(engine: StandInEngine) -> Network:
+    args = NetworkArgs(place=place(), address_space=SPACE, workspace_id="workspace-id")
+    return engine.build(lambda: Network("network", args))
 
 
 def test_the_network_is_the_given_range_and_leaves_its_subnets_alone(engine: StandInEngine) -> None:
-    engine.build(_network)
-
     made = engine.made["network-vnet"]
     assert made.type == "azure-native:network:VirtualNetwork"
     assert made.inputs == {
@@ -48,8 +56,6 @@ def test_the_network_is_the_given_range_and_leaves_its_subnets_alone(engine: Sta
 def test_each_service_has_its_subnet(
     engine: StandInEngine, role: str, prefix: str, service: str | None, policies: str
 ) -> None:
-    engine.build(_network)
-
     subnet = engine.made[f"network-{role}"]
     assert subnet.type == "azure-native:network:Subnet"
     assert subnet.inputs == {
@@ -66,8 +72,6 @@ def test_each_service_has_its_subnet(
 
 
 def test_subnets_are_made_one_after_the_other(engine: StandInEngine) -> None:
-    engine.build(_network)
-
     order = ["network-app", "network-jobs", "network-database", "network-endpoints"]
     for before, after in itertools.pairwise(order):
         assert before in engine.made[after].depends_on
@@ -115,8 +119,6 @@ POSTGRES, SERVICES, OUTSIDE = ("5432", "6432"), ("443", "10000"), ("443", "587")
 def test_only_what_is_needed_passes(
     engine: StandInEngine, role: str, inbound: list[object], outbound: list[object]
 ) -> None:
-    engine.build(_network)
-
     rules = engine.made[f"network-{role}-nsg"].inputs["securityRules"]
     assert _passing(rules, "Inbound") == inbound
     assert _passing(rules, "Outbound") == outbound
@@ -124,8 +126,6 @@ def test_only_what_is_needed_passes(
 
 @pytest.mark.parametrize("role", ["app", "jobs", "database", "endpoints"])
 def test_all_else_is_denied_in_both_directions(engine: StandInEngine, role: str) -> None:
-    engine.build(_network)
-
     rules = engine.made[f"network-{role}-nsg"].inputs["securityRules"]
     denied = {rule["direction"]: rule for rule in rules if rule["access"] == "Deny"}
     assert denied.keys() == {"Inbound", "Outbound"}
@@ -147,8 +147,6 @@ def test_all_else_is_denied_in_both_directions(engine: StandInEngine, role: str)
     ],
 )
 def test_each_private_zone_is_linked_to_the_network(engine: StandInEngine, role: str, zone: str) -> None:
-    engine.build(_network)
-
     assert engine.made[f"network-{role}-zone"].inputs == {
         "privateZoneName": zone,
         "resourceGroupName": "rg-assets-prod",
@@ -166,9 +164,7 @@ def test_each_private_zone_is_linked_to_the_network(engine: StandInEngine, role:
     }
 
 
-def test_whoever_uses_a_zone_waits_for_its_link(engine: StandInEngine) -> None:
-    network = engine.build(_network)
-
+def test_whoever_uses_a_zone_waits_for_its_link(engine: StandInEngine, network: Network) -> None:
     for zone in (network.database_zone_id, network.zone("vault")):
         waited_for = {resource.pulumi_resource_name for resource in engine.resources(zone)}
         assert any(name.endswith("-zone-link") for name in waited_for)
@@ -176,8 +172,6 @@ def test_whoever_uses_a_zone_waits_for_its_link(engine: StandInEngine) -> None:
 
 
 def test_what_is_logged_of_it(engine: StandInEngine) -> None:
-    engine.build(_network)
-
     metrics = {
         name: bool(made.inputs["metrics"])
         for name, made in engine.of_type("monitor:DiagnosticSetting").items()

@@ -22,6 +22,13 @@ def _registry(**changed: Any) -> Registry:
     )
 
 
+@pytest.fixture(scope="module")
+def usual() -> StandInEngine:
+    engine = StandInEngine()
+    engine.build(_registry)
+    return engine
+
+
 def test_it_is_premium_without_a_password_and_closed_to_the_internet(engine: StandInEngine) -> None:
     registry = engine.build(_registry)
 
@@ -51,13 +58,11 @@ def test_it_is_premium_without_a_password_and_closed_to_the_internet(engine: Sta
     assert engine.value(registry.id) == "registry-registry-id"
 
 
-def test_it_is_reached_from_inside_and_logged(engine: StandInEngine) -> None:
-    engine.build(_registry)
-
-    assert engine.made["registry-endpoint"].inputs["privateLinkServiceConnections"] == [
+def test_it_is_reached_from_inside_and_logged(usual: StandInEngine) -> None:
+    assert usual.made["registry-endpoint"].inputs["privateLinkServiceConnections"] == [
         {"name": "registry", "privateLinkServiceId": "registry-registry-id", "groupIds": ["registry"]}
     ]
-    assert engine.made["registry-diagnostics"].inputs["resourceUri"] == "registry-registry-id"
+    assert usual.made["registry-diagnostics"].inputs["resourceUri"] == "registry-registry-id"
 
 
 def test_the_runner_alone_may_come_from_outside(engine: StandInEngine) -> None:

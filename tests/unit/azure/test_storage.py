@@ -29,6 +29,13 @@ def _storage(**changed: Any) -> Storage:
     )
 
 
+@pytest.fixture(scope="module")
+def usual() -> StandInEngine:
+    engine = StandInEngine()
+    engine.build(_storage)
+    return engine
+
+
 def test_it_takes_identities_over_tls_from_inside(engine: StandInEngine) -> None:
     storage = engine.build(_storage)
 
@@ -75,11 +82,9 @@ def test_single_addresses_of_the_runner_are_written_as_azure_takes_them(engine: 
     ]
 
 
-def test_what_was_deleted_or_overwritten_can_be_had_back(engine: StandInEngine) -> None:
-    engine.build(_storage)
-
+def test_what_was_deleted_or_overwritten_can_be_had_back(usual: StandInEngine) -> None:
     kept = {"enabled": True, "days": 30}
-    service = engine.made["storage-blobs"]
+    service = usual.made["storage-blobs"]
     assert service.type == "azure-native:storage:BlobServiceProperties"
     assert service.inputs == {
         "accountName": "storage-account-name",
@@ -111,23 +116,19 @@ def test_every_container_is_private(engine: StandInEngine, container: str) -> No
     )
 
 
-def test_backups_are_written_once_and_the_logbook_is_appended_to(engine: StandInEngine) -> None:
-    engine.build(_storage)
-
+def test_backups_are_written_once_and_the_logbook_is_appended_to(usual: StandInEngine) -> None:
     policies = {
         made.inputs["containerName"]: (
             made.inputs["immutabilityPeriodSinceCreationInDays"],
             made.inputs["allowProtectedAppendWrites"],
         )
-        for made in engine.of_type("storage:BlobContainerImmutabilityPolicy").values()
+        for made in usual.of_type("storage:BlobContainerImmutabilityPolicy").values()
     }
     assert policies == {"storage-backups-name": (40, False), "storage-logbook-name": (40, True)}
 
 
-def test_backups_and_old_versions_end_by_rules(engine: StandInEngine) -> None:
-    engine.build(_storage)
-
-    (lifecycle,) = engine.of_type("storage:ManagementPolicy").values()
+def test_backups_and_old_versions_end_by_rules(usual: StandInEngine) -> None:
+    (lifecycle,) = usual.of_type("storage:ManagementPolicy").values()
     rules = {
         rule["name"]: (rule["definition"]["filters"]["prefixMatch"], rule["definition"]["actions"])
         for rule in lifecycle.inputs["policy"]["rules"]
@@ -169,12 +170,10 @@ def test_a_guarded_one_and_all_its_containers_are_kept(engine: StandInEngine) ->
     assert engine.made["storage-lock"].inputs["scope"] == "storage-account-id"
 
 
-def test_the_blobs_are_logged_and_the_account_measured(engine: StandInEngine) -> None:
-    engine.build(_storage)
-
+def test_the_blobs_are_logged_and_the_account_measured(usual: StandInEngine) -> None:
     settings = {
         made.inputs["resourceUri"]: (bool(made.inputs["logs"]), made.inputs["metrics"])
-        for made in engine.of_type("monitor:DiagnosticSetting").values()
+        for made in usual.of_type("monitor:DiagnosticSetting").values()
     }
     transactions = [{"category": "Transaction", "enabled": True}]
     assert settings == {

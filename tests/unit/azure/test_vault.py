@@ -20,14 +20,19 @@ def _uri(secret: str, version: str) -> dict[str, Any]:
     return {"properties": {"secretUri": uri, "secretUriWithVersion": f"{uri}/{version}"}}
 
 
-@pytest.fixture
-def engine(engine: StandInEngine) -> StandInEngine:
+def _stand_in() -> StandInEngine:
+    engine = StandInEngine()
     engine.outputs = {
         "vault-secret-key-value": {"value": "made once", "since": NEW},
         "vault-relevo-verify-value": {"value": "only for us", "since": NEW},
     }
     engine.answers = {"keyvault:getSecret": lambda asked: _uri(asked["secretName"], "v1")}
     return engine
+
+
+@pytest.fixture
+def engine() -> StandInEngine:
+    return _stand_in()
 
 
 def _vault(secrets: dict[str, bool] = SECRETS, **changed: Any) -> Vault:
@@ -45,10 +50,15 @@ def _vault(secrets: dict[str, bool] = SECRETS, **changed: Any) -> Vault:
     )
 
 
-def test_it_is_reached_by_roles_from_inside_and_cannot_be_purged(engine: StandInEngine) -> None:
+@pytest.fixture(scope="module")
+def usual() -> StandInEngine:
+    engine = _stand_in()
     engine.build(_vault)
+    return engine
 
-    vault = engine.made["vault-vault"]
+
+def test_it_is_reached_by_roles_from_inside_and_cannot_be_purged(usual: StandInEngine) -> None:
+    vault = usual.made["vault-vault"]
     assert vault.type == "azure-native:keyvault:Vault"
     assert vault.inputs == {
         "vaultName": "kv-assets-prod",
@@ -69,10 +79,10 @@ def test_it_is_reached_by_roles_from_inside_and_cannot_be_purged(engine: StandIn
         },
         "tags": TAGS,
     }
-    assert engine.made["vault-endpoint"].inputs["privateLinkServiceConnections"] == [
+    assert usual.made["vault-endpoint"].inputs["privateLinkServiceConnections"] == [
         {"name": "vault", "privateLinkServiceId": "vault-vault-id", "groupIds": ["vault"]}
     ]
-    assert engine.made["vault-diagnostics"].inputs["resourceUri"] == "vault-vault-id"
+    assert usual.made["vault-diagnostics"].inputs["resourceUri"] == "vault-vault-id"
 
 
 def test_the_runner_alone_may_come_from_outside(engine: StandInEngine) -> None:
@@ -97,23 +107,19 @@ def test_a_guarded_one_is_locked_and_recoverable_for_90_days(engine: StandInEngi
     assert engine.made["vault-secret-key-value"].protect
 
 
-def test_a_reader_may_read_secrets_and_nothing_else(engine: StandInEngine) -> None:
-    engine.build(_vault)
-
-    (granted,) = engine.of_type("authorization:RoleAssignment").values()
+def test_a_reader_may_read_secrets_and_nothing_else(usual: StandInEngine) -> None:
+    (granted,) = usual.of_type("authorization:RoleAssignment").values()
     assert granted.inputs["principalId"] == "app-principal"
     assert granted.inputs["scope"] == "vault-vault-id"
     assert granted.inputs["roleDefinitionId"].endswith("/4633458b-17de-408a-b874-0445c86b69e6")
 
 
 def test_a_generated_secret_is_encrypted_in_the_state_with_its_expiry_and_rotation(
-    engine: StandInEngine,
+    usual: StandInEngine,
 ) -> None:
-    engine.build(_vault)
-
-    secret = engine.made["vault-secret-key"]
+    secret = usual.made["vault-secret-key"]
     assert secret.secret == {"properties"}
-    assert engine.plain("vault-secret-key") == {
+    assert usual.plain("vault-secret-key") == {
         "secretName": "secret-key",
         "vaultName": "vault-vault-name",
         "resourceGroupName": "rg-assets-prod",
@@ -126,17 +132,14 @@ def test_a_generated_secret_is_encrypted_in_the_state_with_its_expiry_and_rotati
     }
 
 
-def test_a_secret_that_was_set_since_is_never_written_over(engine: StandInEngine) -> None:
-    engine.build(_vault)
-
-    secret = engine.made["vault-secret-key"]
+def test_a_secret_that_was_set_since_is_never_written_over(usual: StandInEngine) -> None:
+    secret = usual.made["vault-secret-key"]
     assert secret.ignore_changes == ("properties", "tags")
     assert secret.retain_on_delete
 
 
-def test_one_without_generation_is_left_to_whoever_sets_it(engine: StandInEngine) -> None:
-    engine.build(_vault)
-    assert engine.of_type("keyvault:Secret").keys() == {"vault-secret-key", "vault-relevo-verify"}
+def test_one_without_generation_is_left_to_whoever_sets_it(usual: StandInEngine) -> None:
+    assert usual.of_type("keyvault:Secret").keys() == {"vault-secret-key", "vault-relevo-verify"}
 
 
 def test_a_replaced_secret_has_another_version(engine: StandInEngine) -> None:
