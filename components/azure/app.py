@@ -17,21 +17,10 @@ from components.azure.naming import Names
 from components.azure.place import Place
 from components.azure.sizing import check_cpu, check_plan
 
-PORT = 8000
 # What a container app runs until its first release ("Quickstart: Deploy your first container app").
 PLACEHOLDER_IMAGE = "mcr.microsoft.com/k8se/quickstart:latest"
-# "Configure a custom container for Azure App Service": the most that is accepted.
-MAX_START_SECONDS = 1800
 LOG_DAYS = 3
 LOG_MEGABYTES = 100  # the most that "Enable diagnostics logging for apps in Azure App Service" accepts
-
-
-@dataclass(frozen=True, kw_only=True)
-class AppProbe:
-    """What says that an instance is ready: a GET of `path` is answered with `status`."""
-
-    path: str
-    status: int = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +45,7 @@ class AppArgs:
     zone_redundant: bool
     shared_plan: bool  # the instances of a region share one, else each has its own
     instances: Mapping[str, Region]
-    probe: AppProbe
+    probe_path: str
     identity_id: pulumi.Input[str]
     identity_client_id: pulumi.Input[str]
     registry: pulumi.Input[str]  # host
@@ -88,31 +77,6 @@ def process_name(names: Names, process: str) -> str:
 def spread(instances: Sequence[str], regions: Sequence[Region]) -> dict[str, Region]:
     """The instances over the regions in turn, so that a roll never takes two of one region in a row."""
     return {name: regions[index % len(regions)] for index, name in enumerate(instances)}
-
-
-def settings(probe: AppProbe, *, ready_seconds: float) -> dict[str, str]:
-    """The app settings that are App Service's own; the roll step puts the project's environment beside them.
-
-    Source: "Environment variables and app settings in Azure App Service".
-    """
-    # The pings at a start come with the worker's own address as Host, which a Django with the right
-    # ALLOWED_HOSTS refuses by 400: that the process answers is all that can be asked here. What it is, and
-    # whether it is well, the release's gate asks through Front Door before any traffic.
-    statuses = f"{probe.status},400"
-    return {
-        "WEBSITES_PORT": str(PORT),
-        "WEBSITES_CONTAINER_START_TIME_LIMIT": str(min(MAX_START_SECONDS, max(230, int(ready_seconds)))),
-        # Nothing is kept in /home: an instance is only what its image says.
-        "WEBSITES_ENABLE_APP_SERVICE_STORAGE": "false",
-        "WEBSITE_WARMUP_PATH": probe.path,
-        "WEBSITE_WARMUP_STATUSES": statuses,
-        "WEBSITE_SWAP_WARMUP_PING_PATH": probe.path,
-        "WEBSITE_SWAP_WARMUP_PING_STATUSES": statuses,
-        # A worker is taken out after so many failed pings (one a minute), but never more than half of them.
-        "WEBSITE_HEALTHCHECK_MAXPINGFAILURES": "5",
-        "WEBSITE_HEALTHCHECK_MAXUNHEALTHYWORKERPERCENT": "50",
-        "WEBSITE_HTTPLOGGING_RETENTION_DAYS": str(LOG_DAYS),
-    }
 
 
 class App(pulumi.ComponentResource):
@@ -243,7 +207,7 @@ class App(pulumi.ComponentResource):
             auto_heal_rules=_auto_heal(),
             detailed_error_logging_enabled=True,
             ftps_state=web.FtpsState.DISABLED,
-            health_check_path=args.probe.path,
+            health_check_path=args.probe_path,
             http20_enabled=True,
             http_logging_enabled=True,
             ip_security_restrictions=[
