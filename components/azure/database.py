@@ -9,6 +9,7 @@ from typing import Literal
 import pulumi
 from pulumi_azure_native import dbforpostgresql as postgres
 
+from components.azure import sizing
 from components.azure.diagnostics import diagnostics
 from components.azure.generated import Generated
 from components.azure.guard import guarded, lock
@@ -16,7 +17,6 @@ from components.azure.naming import Names
 from components.azure.place import Place
 from components.azure.secret_names import DATABASE_PASSWORD, DATABASE_URL
 from components.azure.vault import Vault
-from components.target import TargetError
 
 PORT = 5432
 ADMINISTRATOR = "relevo_administrator"
@@ -35,28 +35,12 @@ PARAMETERS: Mapping[str, str] = {
     "log_statement": "ddl",
 }
 
-TIERS = {"B": "Burstable", "D": "GeneralPurpose", "E": "MemoryOptimized"}
-
 HighAvailability = Literal["Disabled", "SameZone", "ZoneRedundant"]
 
 
 def host(names: Names) -> str:
     """The server's public name; inside the network it leads to its private address."""
     return f"{names.of('psql')}.postgres.database.azure.com"
-
-
-def tier(sku: str) -> str:
-    """Of a size such as "Standard_D2ds_v5" ("Compute options in Azure Database for PostgreSQL").
-
-    Raises `TargetError` for one of another series.
-    """
-    for series, found in TIERS.items():
-        if sku.startswith(f"Standard_{series}"):
-            return found
-    raise TargetError(
-        f"relevo:azure.database.sku is {sku}, but only sizes of the series B, D and E are accepted; "
-        "take one such as Standard_D2ds_v5."
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +100,7 @@ class Database(pulumi.ComponentResource):
             resource_group_name=place.resource_group,
             location=place.location,
             version=args.version,
-            sku=postgres.SkuArgs(name=args.sku, tier=tier(args.sku)),
+            sku=postgres.SkuArgs(name=args.sku, tier=sizing.server_size(args.sku).tier),
             storage=postgres.StorageArgs(
                 storage_size_gb=args.storage_gb,
                 auto_grow=postgres.StorageAutoGrow.ENABLED,

@@ -13,9 +13,6 @@ from pulumi_azure_native import network, privatedns
 from components.azure.diagnostics import diagnostics
 from components.azure.naming import Names
 from components.azure.place import Place
-from components.target import TargetError
-
-SMALLEST = 22  # prefix length: two /24 and two /26, and a quarter to spare
 
 Zone = Literal["vault", "blob", "registry", "cache"]
 # "Azure Private Endpoint private DNS zone values". The cache's is that of Azure Managed Redis: the zones of
@@ -53,16 +50,8 @@ class Flow:
 
 
 def prefixes(address_space: str) -> dict[str, str]:
-    """Subnet → its range. Raises `TargetError` if the space is too small or not a private one."""
-    try:
-        space = ipaddress.IPv4Network(address_space)
-    except ValueError:
-        space = None
-    if space is None or not space.is_private or space.prefixlen > SMALLEST:
-        raise TargetError(
-            f"relevo:azure.addressSpace is {address_space}, but only a private IPv4 range of /{SMALLEST} or "
-            "larger is accepted; take one such as 10.40.0.0/22 that no network to be joined uses."
-        )
+    """Subnet → its range, in a space of /22 or larger: /24, /24, /26, /26 and a quarter to spare, or more."""
+    space = ipaddress.IPv4Network(address_space)
     app, jobs, small, _spare = space.subnets(prefixlen_diff=2)
     database, endpoints, *_ = small.subnets(prefixlen_diff=2)
     return {"app": str(app), "jobs": str(jobs), "database": str(database), "endpoints": str(endpoints)}

@@ -13,7 +13,6 @@ from components.azure.guard import guarded, lock
 from components.azure.naming import Names
 from components.azure.place import Place
 from components.azure.private_endpoint import private_endpoint
-from components.target import TargetError
 
 MEDIA = "media"
 STATIC = "static"
@@ -35,25 +34,16 @@ class StorageArgs:
 
     `recoverable`: how long what was deleted or overwritten can be had back. `immutable`: how long a backup
     and a line of the logbook can be neither changed nor deleted. `backups_kept`: when a backup goes.
-
-    Raises `TargetError` if a backup would go while it is immutable.
     """
 
     place: Place
     endpoints_subnet_id: pulumi.Input[str]
     zone_id: pulumi.Input[str]
     workspace_id: pulumi.Input[str]
-    sku: str = "Standard_ZRS"
-    recoverable_days: int = 35
-    immutable_days: int = 35
-    backups_kept_days: int = 365
-
-    def __post_init__(self) -> None:
-        if self.backups_kept_days <= self.immutable_days:
-            raise TargetError(
-                f"relevo:azure.storage.backupsKeptDays is {self.backups_kept_days}, but only more than "
-                f"immutableDays ({self.immutable_days}) is accepted; raise it, as no backup can go before."
-            )
+    sku: str
+    recoverable_days: int
+    immutable_days: int
+    backups_kept_days: int
 
 
 class Storage(pulumi.ComponentResource):

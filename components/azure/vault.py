@@ -93,29 +93,18 @@ class Vault(pulumi.ComponentResource):
         lock(self, f"{name}-lock", place, self._vault, "Holds the stack's secrets.")
         self.id = self._vault.id
         self.uri = uri(place.names)
-        # What must exist before a reader's reference to a secret resolves.
-        self.readable = [
-            private_endpoint(
+        private_endpoint(
+            self, f"{name}-endpoint", place, args.endpoints_subnet_id, self.id, "vault", args.zone_id
+        )
+        for reader, principal in args.readers.items():
+            grant(
                 self,
-                f"{name}-endpoint",
+                f"{name}-{reader}-reads",
                 place,
-                args.endpoints_subnet_id,
-                self.id,
-                "vault",
-                args.zone_id,
-            ),
-            *(
-                grant(
-                    self,
-                    f"{name}-{reader}-reads",
-                    place,
-                    principal=principal,
-                    role="Key Vault Secrets User",
-                    scope=self.id,
-                )
-                for reader, principal in args.readers.items()
-            ),
-        ]
+                principal=principal,
+                role="Key Vault Secrets User",
+                scope=self.id,
+            )
         diagnostics(self, f"{name}-diagnostics", self.id, args.workspace_id)
 
         self.verify_value = self._own(VERIFY)

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from components.azure.database import Administrator, Database, DatabaseArgs, tier
+from components.azure.database import Administrator, Database, DatabaseArgs
 from components.azure.vault import DAY, Vault, VaultArgs
-from components.target import TargetError
 from tests.unit.azure.stand_in import TAGS, StandInEngine, place
 
 NEW = 1_800_000_000
@@ -235,20 +234,3 @@ def test_a_guarded_one_is_kept_but_its_old_backups_can_go(engine: StandInEngine)
 
 def test_it_is_logged(usual: StandInEngine) -> None:
     assert usual.made["database-diagnostics"].inputs["resourceUri"] == "database-server-id"
-
-
-@pytest.mark.parametrize(
-    ("sku", "expected"),
-    [
-        ("Standard_B1ms", "Burstable"),
-        ("Standard_D4ads_v5", "GeneralPurpose"),
-        ("Standard_E8ds_v5", "MemoryOptimized"),
-    ],
-)
-def test_a_size_says_its_tier(sku: str, expected: str) -> None:
-    assert tier(sku) == expected
-
-
-def test_a_size_of_another_series_is_one_clear_error() -> None:
-    with pytest.raises(TargetError, match=r"relevo:azure\.database\.sku is GP_Gen5_2, but only sizes of"):
-        tier("GP_Gen5_2")

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from components.azure.storage import Storage, StorageArgs
-from components.target import TargetError
 from tests.unit.azure.stand_in import TAGS, StandInEngine, place
 
 CONTAINERS = ("media", "static", "backups", "logbook", "logbook-lock")
@@ -148,18 +147,6 @@ def test_backups_and_old_versions_end_by_rules(usual: StandInEngine) -> None:
         "static-versions-end": (["static/"], version),
         "backups-versions-end": (["backups/"], version),
     }
-
-
-def test_a_backup_cannot_end_while_it_is_immutable() -> None:
-    with pytest.raises(TargetError, match="backupsKeptDays is 35, but only more than immutableDays"):
-        StorageArgs(
-            place=place(),
-            endpoints_subnet_id="subnet-id",
-            zone_id="zone-id",
-            workspace_id="workspace-id",
-            immutable_days=35,
-            backups_kept_days=35,
-        )
 
 
 def test_a_guarded_one_and_all_its_containers_are_kept(engine: StandInEngine) -> None:
