@@ -1,15 +1,14 @@
-"""What a program's log says about its start. `errors` is pure."""
+"""The part of a program's log that is of its last start."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from pathlib import Path
 
+from components.startup import errors
+
+__all__ = ["errors", "since"]
+
 READ_BYTES = 2_000_000
-TRACEBACK = "Traceback (most recent call last):"
-WRONG = re.compile(r"\[(ERROR|CRITICAL)\]|Worker failed to boot|Address already in use")
-SHOWN = 20
 
 
 def since(log: Path, first_line: str) -> list[str]:
@@ -19,24 +18,6 @@ def since(log: Path, first_line: str) -> list[str]:
     starts = [index for index, line in enumerate(lines) if line == first_line]
     # the first one: what came before an automatic restart belongs to this start as well
     return lines[starts[0] + 1 :] if starts else []
-
-
-def errors(lines: Sequence[str]) -> list[str]:
-    """Lines that say that the start was not clean; of a traceback, its last line (the exception)."""
-    found: list[str] = []
-    inside = False
-    for line in lines:
-        whole = TRACEBACK in line  # in one line, as of JSON, unless it ends there
-        if line.rstrip().endswith(TRACEBACK):
-            inside = True
-        elif whole or (inside and line and not line[0].isspace()):
-            found.append(line)
-            inside = False
-        elif WRONG.search(line):
-            found.append(line)
-    if inside:
-        found.append(TRACEBACK)
-    return list(dict.fromkeys(found))[:SHOWN]
 
 
 def _end(path: Path) -> bytes:

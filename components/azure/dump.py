@@ -1,0 +1,113 @@
+"""The backup job: `python -m components.azure.dump <name>`, run by `components.azure.run` in the network.
+
+A dump of the database, verified by a restore beside it, and a list of the media as they are at that moment,
+each by its version, which the account keeps. The dump comes last and carries what is known of it: a backup
+that has its dump is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+from azure.core.exceptions import ResourceExistsError
+
+from components.azure.backups import DUMP
+from components.azure.faults import asking
+from components.azure.login import blobs
+from components.dumping import Dumping
+from components.target import TargetError
+
+SCRATCH = "relevo_scratch_"
+SERVER_DATABASE = "postgres"
+
+
+def connect(database: str | None) -> psycopg.Connection:
+    """By libpq's own variables (PGHOST, PGUSER, PGPASSWORD, …), as pg_dump is."""
+    try:
+        return psycopg.connect(dbname=database or SERVER_DATABASE, autocommit=True)
+    except psycopg.OperationalError as error:
+        said = str(error).strip().partition("\n")[0]
+        raise TargetError(
+            f"the database does not answer ({said}), but a backup is of it; see the server in the portal."
+        ) from None
+
+
+def tool(program: str, *arguments: str, connect: bool = True) -> None:
+    done = subprocess.run(
+        [program, *(["--no-password"] if connect else []), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        detail = " ".join(done.stderr.split())[-400:]
+        raise TargetError(f"{program} fails ({detail}), but a release needs a verified backup; correct that.")
+
+
+def take(name: str, *, database: str, host: str, backups: str, media: str) -> None:
+    """`host`: of the blobs; `backups`, `media`: containers. Raises `TargetError`."""
+    service = blobs(host)
+    dumping = Dumping(database=database, connect=connect, tool=tool, scratch=SCRATCH)
+    with tempfile.TemporaryDirectory(prefix="relevo-dump-") as folder:
+        file = Path(folder) / DUMP
+        with connect(database) as connection:
+            rows = dumping.dump(connection, file)
+        dumping.verify(file, rows)
+        print(
+            f"{len(rows)} tables, {sum(rows.values())} rows: dumped, restored beside and counted", flush=True
+        )
+        with asking("list the media"):
+            files = [
+                {"name": blob.name, "bytes": blob.size, "version": blob.version_id, "etag": blob.etag}
+                for blob in service.get_container_client(media).list_blobs()
+            ]
+        # A name of its own for each try: what the container has can be neither changed nor removed.
+        listing = f"{name}/media-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.json"
+        detail = {
+            "tables": len(rows),
+            "rows": sum(rows.values()),
+            "media_files": len(files),
+            "media": listing,
+        }
+        with asking(f"store the backup {name}"):
+            service.get_blob_client(backups, listing).upload_blob(json.dumps(files).encode())
+            with file.open("rb") as data:
+                try:
+                    service.get_blob_client(backups, f"{name}/{DUMP}").upload_blob(
+                        data,
+                        metadata={
+                            "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                            "verified": "true",
+                            "detail": json.dumps(detail),
+                        },
+                    )
+                except ResourceExistsError:  # another try of this very backup was quicker
+                    print(f"the backup {name} is there already", flush=True)
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        take(
+            arguments[0],
+            database=os.environ["PGDATABASE"],
+            host=os.environ["RELEVO_BLOBS"],
+            backups=os.environ["RELEVO_BACKUPS"],
+            media=os.environ["RELEVO_MEDIA"],
+        )
+    except TargetError as fault:
+        print(fault, flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

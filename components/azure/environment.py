@@ -1,0 +1,154 @@
+"""The environment of a project's processes: the stack's map of templates, in which secrets stay references.
+
+Pure. What is a secret never leaves the vault through here: App Service and Container Apps fetch it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from components.azure import image
+from components.azure.secret_names import (
+    CACHE_PASSWORD,
+    CACHE_URL,
+    DATABASE_PASSWORD,
+    DATABASE_URL,
+    secret_name,
+)
+from components.target import Deployment, TargetError
+
+TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
+# A process of App Service finds this in its environment when the vault did not give the value.
+UNRESOLVED = "@Microsoft.KeyVault("
+
+SECRETS = {
+    "database.url": DATABASE_URL,
+    "database.password": DATABASE_PASSWORD,
+    "cache.url": CACHE_URL,
+    "cache.password": CACHE_PASSWORD,
+    # The managed cache has one credential for all.
+    "cache.readonly.url": CACHE_URL,
+    "cache.readonly.password": CACHE_PASSWORD,
+}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A value that is in the vault, by its name there."""
+
+    secret: str
+
+    def for_site(self, vault_uri: str) -> str:
+        """As App Service reads it ("Use Key Vault references"); without a version, it follows a rotation."""
+        return f"{UNRESOLVED}SecretUri={vault_uri.rstrip('/')}/secrets/{self.secret}/)"
+
+
+Value = str | Reference
+Environment = Mapping[str, Value]
+
+
+def process_environment(
+    facts: Mapping[str, Any], *, process: str, name: str, deployment: Deployment
+) -> dict[str, Value]:
+    """All that a process finds in its environment.
+
+    `process`: "web", "manage" or a further process; `name`: who is started, e.g. "instance-1". Raises
+    `TargetError` for a template that cannot be filled.
+    """
+    values = _values(facts, name, deployment)
+    return {
+        **{
+            variable: resolve(template, values, f"relevo:app.environment.{variable}")
+            for variable, template in variables(facts, process).items()
+        },
+        "DJANGO_SETTINGS_MODULE": facts["app"]["settings"],
+        "PYTHONUNBUFFERED": "1",
+        "RELEVO_RELEASE_ID": deployment.release,
+        "RELEVO_VERSION": deployment.version,
+        "RELEVO_IMAGE": deployment.image,
+        "RELEVO_INSTANCE": name,
+    }
+
+
+def variables(facts: Mapping[str, Any], process: str) -> dict[str, str]:
+    """The templates for "web" and "manage", or for a further process: its own over the project's."""
+    own = facts["processes"][process].get("environment", {}) if process in facts["processes"] else {}
+    return {**facts["app"]["environment"], **own}
+
+
+def resolve(template: str, values: Mapping[str, Callable[[], str]], key: str) -> Value:
+    """A text, or a reference if the template is one secret. Raises `TargetError` if it mixes the two."""
+    whole = TOKEN.fullmatch(template)
+    if whole and whole.group(1) is not None and (secret := _secret(whole.group(1))):
+        return Reference(secret)
+
+    def replace(match: re.Match[str]) -> str:
+        token = match.group(0)
+        if token in ("{{", "}}"):
+            return token[0]
+        placeholder = match.group(1)
+        if _secret(placeholder):
+            raise TargetError(
+                f"{key} mixes {{{placeholder}}} with other text, but a secret alone is accepted, since it "
+                f"stays in the vault; give it a variable of its own, or take {{database.url}} or "
+                f"{{cache.url}}."
+            )
+        if placeholder not in values:
+            raise TargetError(
+                f"{key} uses {{{placeholder}}}, but only {{secret.NAME}}, {', '.join([*SECRETS, *values])} "
+                f"are accepted; correct it."
+            )
+        return values[placeholder]()
+
+    return TOKEN.sub(replace, template)
+
+
+def secrets_used(facts: Mapping[str, Any]) -> frozenset[str]:
+    """Names in the vault that jobs and container apps must declare, so that a release can refer to them."""
+    nobody = Deployment(image="", version="", release="")
+    processes = ("web", "manage", *facts["processes"])
+    used = {
+        value.secret
+        for process in processes
+        for value in process_environment(facts, process=process, name="manage", deployment=nobody).values()
+        if isinstance(value, Reference)
+    }
+    return frozenset({*used, DATABASE_PASSWORD})
+
+
+def _secret(placeholder: str) -> str | None:
+    if placeholder.startswith("secret."):
+        return secret_name(placeholder.removeprefix("secret."))
+    return SECRETS.get(placeholder)
+
+
+def _values(facts: Mapping[str, Any], name: str, deployment: Deployment) -> dict[str, Callable[[], str]]:
+    database, cache, storage = facts["database"], facts["cache"], facts["storage"]
+    site = facts["sites"].get(name)
+    return {
+        "database.host": lambda: database["host"],
+        "database.port": lambda: str(database["port"]),
+        "database.name": lambda: database["name"],
+        "database.user": lambda: database["user"],
+        "cache.host": lambda: cache["host"],
+        "cache.port": lambda: str(cache["port"]),
+        "cache.user": lambda: "default",
+        "cache.readonly.user": lambda: "default",
+        "storage.host": lambda: storage["blob_host"],
+        "storage.account": lambda: storage["account"],
+        "storage.media": lambda: storage["media"],
+        "public.url": lambda: facts["public_url"],
+        "public.host": lambda: facts["public_host"],
+        "public.port": lambda: "443",
+        "release.id": lambda: deployment.release,
+        "release.version": lambda: deployment.version,
+        "release.image": lambda: deployment.image,
+        "instance.name": lambda: name,
+        # A job and a process have no address of their own, but share the settings of those that have.
+        "instance.host": lambda: (site and site.get("host")) or facts["public_host"],
+        "static.root": lambda: image.STATIC_ROOT,
+        "media.root": lambda: image.MEDIA_ROOT,
+    }

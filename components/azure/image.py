@@ -1,0 +1,47 @@
+"""Where things are in an artefact's image, and the command lines that run in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+APP = "/app"  # the project's folder, with manage.py
+APP_PYTHON = f"{APP}/.venv/bin/python"
+TOOLS_PYTHON = "/relevo/bin/python"  # ours, with components/ and the clients of Azure
+STATIC_ROOT = "/static"  # filled when the image is built
+MEDIA_ROOT = "/media"  # of the container alone: media belong into the blob container
+PORT = 8000
+GRACEFUL_SECONDS = 30
+
+
+def web(app: Mapping[str, Any]) -> tuple[str, ...]:
+    """The start command of a site: gunicorn, after it has said what it is."""
+    asgi = not app.get("wsgi")
+    options = {
+        "bind": f"0.0.0.0:{PORT}",
+        "workers": str(app["workers"]),
+        "threads": str(app["threads"]),
+        "worker-class": app.get("worker_class") or ("uvicorn_worker.UvicornWorker" if asgi else "gthread"),
+        "graceful-timeout": str(GRACEFUL_SECONDS),
+        # Longer than the front end of App Service keeps an idle connection open (240 s), or it may send a
+        # request into one that is just being closed.
+        "keep-alive": "250",
+        "error-logfile": "-",
+        "worker-tmp-dir": "/dev/shm",  # "How do I avoid Gunicorn excessively blocking?", gunicorn's FAQ
+    }
+    flags = [part for name, value in options.items() for part in (f"--{name}", value)]
+    return started("web", [APP_PYTHON, "-m", "gunicorn", app["asgi"] if asgi else app["wsgi"], *flags])
+
+
+def process(name: str, command: Sequence[str]) -> tuple[str, ...]:
+    """The start command of a further process, whose program is in the project's environment."""
+    return started(name, [f"{APP}/.venv/bin/{command[0]}", *command[1:]])
+
+
+def started(name: str, argv: Sequence[str]) -> tuple[str, ...]:
+    return (TOOLS_PYTHON, "-m", "components.azure.start", name, "--", *argv)
+
+
+def job(words: Sequence[str]) -> tuple[str, ...]:
+    """`words`: "manage.py migrate --noinput", "django_facts.py settings SALT", "schema" or "dump"."""
+    return (TOOLS_PYTHON, "-m", "components.azure.run", "--", *words)

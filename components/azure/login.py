@@ -1,0 +1,142 @@
+"""Who asks Azure, and the clients with which the release asks it."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from azure.identity import DefaultAzureCredential
+
+if TYPE_CHECKING:
+    from azure.containerregistry import ContainerRegistryClient
+    from azure.core.credentials import TokenCredential
+    from azure.keyvault.secrets import SecretClient
+    from azure.mgmt.appcontainers import ContainerAppsAPIClient
+    from azure.mgmt.cdn import CdnManagementClient
+    from azure.mgmt.monitor import MonitorManagementClient
+    from azure.mgmt.postgresqlflexibleservers import PostgreSQLManagementClient
+    from azure.mgmt.web import WebSiteManagementClient
+    from azure.monitor.query import LogsQueryClient
+    from azure.storage.blob import BlobServiceClient
+
+PUBLIC = "https://management.azure.com"
+# Where the logs of a cloud are asked ("Azure Monitor Logs: sovereign clouds", azure-monitor-query's README).
+LOGS = {
+    PUBLIC: "https://api.loganalytics.io/v1",
+    "https://management.usgovcloudapi.net": "https://api.loganalytics.us/v1",
+    "https://management.chinacloudapi.cn": "https://api.loganalytics.azure.cn/v1",
+}
+KNOWN_AUTHORITIES = {
+    "login.microsoftonline.com",
+    "login.microsoftonline.us",
+    "login.chinacloudapi.cn",
+}
+# Each client's retries of throttling and server errors, by azure-core. Its default may take half an hour.
+PATIENCE = {"retry_total": 4, "retry_backoff_max": 30, "connection_timeout": 10, "read_timeout": 60}
+
+
+@functools.cache
+def credential() -> TokenCredential:
+    """Of the environment, else a workload or managed identity, else who is logged in with az.
+
+    An authority of a private cloud (`AZURE_AUTHORITY_HOST`) is taken as it is: only the public ones can be
+    looked up at Microsoft ("disable_instance_discovery" of azure-identity).
+    """
+    quiet()
+    authority = os.environ.get("AZURE_AUTHORITY_HOST", "login.microsoftonline.com")
+    host = urlsplit(authority if "//" in authority else f"//{authority}").netloc
+    return DefaultAzureCredential(
+        disable_instance_discovery=host not in KNOWN_AUTHORITIES,
+        exclude_shared_token_cache_credential=True,
+        exclude_visual_studio_code_credential=True,
+        exclude_developer_cli_credential=True,
+        exclude_powershell_credential=True,
+    )
+
+
+def quiet() -> None:
+    """The SDKs log requests, and with debugging on also their headers: not where a step's output goes."""
+    for name in ("azure", "msal"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@dataclass(frozen=True)
+class Clients:
+    """Made when first used: importing all of azure-mgmt takes seconds, and a step needs two or three."""
+
+    subscription: str
+    resource_manager: str = PUBLIC
+
+    @functools.cached_property
+    def _arm(self) -> dict[str, Any]:
+        base = self.resource_manager.rstrip("/")
+        return {
+            "credential": credential(),
+            "subscription_id": self.subscription,
+            "base_url": base,
+            "credential_scopes": [f"{base}/.default"],
+            **PATIENCE,
+        }
+
+    @functools.cached_property
+    def web(self) -> WebSiteManagementClient:
+        from azure.mgmt.web import WebSiteManagementClient
+
+        return WebSiteManagementClient(**self._arm)
+
+    @functools.cached_property
+    def front_door(self) -> CdnManagementClient:
+        from azure.mgmt.cdn import CdnManagementClient
+
+        return CdnManagementClient(**self._arm)
+
+    @functools.cached_property
+    def container_apps(self) -> ContainerAppsAPIClient:
+        from azure.mgmt.appcontainers import ContainerAppsAPIClient
+
+        return ContainerAppsAPIClient(**self._arm)
+
+    @functools.cached_property
+    def postgres(self) -> PostgreSQLManagementClient:
+        from azure.mgmt.postgresqlflexibleservers import PostgreSQLManagementClient
+
+        return PostgreSQLManagementClient(**self._arm)
+
+    @functools.cached_property
+    def monitor(self) -> MonitorManagementClient:
+        from azure.mgmt.monitor import MonitorManagementClient
+
+        return MonitorManagementClient(**self._arm)
+
+    @functools.cached_property
+    def logs(self) -> LogsQueryClient:
+        from azure.monitor.query import LogsQueryClient
+
+        endpoint = LOGS.get(self.resource_manager.rstrip("/"), LOGS[PUBLIC])
+        return LogsQueryClient(credential(), endpoint=endpoint, **PATIENCE)
+
+    def registry(self, server: str) -> ContainerRegistryClient:
+        from azure.containerregistry import ContainerRegistryClient
+
+        audience = self.resource_manager.rstrip("/")
+        return ContainerRegistryClient(f"https://{server}", credential(), audience=audience, **PATIENCE)
+
+    def vault(self, uri: str) -> SecretClient:
+        from azure.keyvault.secrets import SecretClient
+
+        return SecretClient(uri, credential(), **PATIENCE)
+
+
+def blobs(host: str) -> BlobServiceClient:
+    """`host` such as "stassetsprod.blob.core.windows.net". Also what a job uses."""
+    from azure.storage.blob import BlobServiceClient
+
+    return BlobServiceClient(f"https://{host}", credential(), retry_total=4, **_transport())
+
+
+def _transport() -> dict[str, Any]:
+    return {name: value for name, value in PATIENCE.items() if name.endswith("_timeout")}

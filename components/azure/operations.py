@@ -1,0 +1,387 @@
+"""What the release's steps may do on Azure. See `components.target.Operations`."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from components.azure import image as layout
+from components.azure.artefacts import Artefacts
+from components.azure.backups import Backups
+from components.azure.environment import Environment, Reference, process_environment
+from components.azure.jobs_run import Jobs, key_of
+from components.azure.login import PUBLIC, Clients
+from components.azure.processes import Processes
+from components.azure.record import Record
+from components.azure.rotation import Rotation
+from components.azure.secret_names import DATABASE_PASSWORD, VERIFY
+from components.azure.secrets import Secrets
+from components.azure.sites import Sites, new_start, platform_settings
+from components.masking import Masking
+from components.release.manifest import Manifest
+from components.target import (
+    Artefact,
+    Backup,
+    Completed,
+    DatabaseFacts,
+    Deployment,
+    DjangoFacts,
+    Instance,
+    TargetError,
+)
+
+VERIFY_HEADER = "X-Relevo-Verify"
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"  # of the image
+SHORTEST_MASKED = 8  # a shorter value would mask ordinary words
+LOG_SECONDS = 600.0  # for what the workspace has only after a while
+
+
+class AzureOperations:
+    """Implements `Operations` by ARM and the data planes of vault, registry and storage.
+
+    What must talk to the database runs as a job in the network. `facts["image"]` is the pinned artefact, with
+    whose tools the jobs run that are of no artefact.
+    """
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        self._facts = facts
+        self._limits = facts["limits"]
+        group, storage = facts["resource_group"], facts["storage"]
+        clients = Clients(facts["subscription"], facts.get("resource_manager") or PUBLIC)
+        sites = {name: site for name, site in facts["sites"].items() if name not in facts["processes"]}
+        front_door = facts["front_door"]
+        self._secrets = Secrets(clients, facts["vault"]["uri"], facts["secrets"])
+        self._artefacts = Artefacts(clients, **_only(facts["registry"], "server", "repository"))
+        self._record = Record(host=storage["blob_host"], logbook=storage["logbook"], lock=storage["lock"])
+        self._jobs = Jobs(
+            clients,
+            group=group,
+            names=facts["jobs"],
+            workspace=facts["workspace"],
+            blob_host=storage["blob_host"],
+            lock=storage["lock"],
+            limit=self._limits["command_seconds"],
+            log_limit=min(LOG_SECONDS, self._limits["command_seconds"]),
+        )
+        self._backups = Backups(
+            clients,
+            group=group,
+            server=facts["database"]["server"],
+            host=storage["blob_host"],
+            container=storage["backups"],
+            on_demand=facts["backup"].get("on_demand", True),
+            limit=self._limits["command_seconds"],
+        )
+        self._sites = Sites(
+            clients,
+            group=group,
+            names={name: site["name"] for name, site in sites.items()},
+            vault_uri=facts["vault"]["uri"],
+        )
+        self._processes = Processes(
+            clients, group=group, names={name: facts["sites"][name]["name"] for name in facts["processes"]}
+        )
+        self._rotation = Rotation(
+            clients,
+            group=group,
+            profile=front_door["profile"],
+            origin_group=front_door["origin_group"],
+            origins=front_door["origins"],
+            hosts={name: site["host"] for name, site in sites.items()},
+            public_url=facts["public_url"],
+            probe=facts["app"]["probe"],
+            quiet_minutes=int(self._limits.get("quiet_minutes", 1)),
+        )
+        self._schema: dict[str, Any] | None = None
+
+    # -- facts -----------------------------------------------------------------------------------------
+    @property
+    def public_url(self) -> str:
+        return self._facts["public_url"]
+
+    def artefact(self, image: str) -> Artefact:
+        return Artefact(image=image, manifest=self._artefacts.manifest(image))
+
+    def missing_secrets(self) -> list[str]:
+        return self._secrets.missing()
+
+    def secret(self, name: str) -> str:
+        return self._secrets.read(name)
+
+    def database(self) -> DatabaseFacts:
+        return DatabaseFacts(**_only(self._facts["database"], "host", "port", "name", "user"))
+
+    def instance(self, name: str) -> Instance:
+        if not self._serves(name):
+            return Instance(
+                name=name,
+                deployment=self._processes.asked(name),
+                running=self._processes.running(name),
+                in_rotation=False,
+                address=None,
+                headers={},
+            )
+        view = self._sites.view(name)
+        return Instance(
+            name=name,
+            deployment=view.asked,
+            running=view.running and bool(view.workers),
+            in_rotation=self._rotation.contains(name),
+            address=self._facts["sites"][name]["verify_url"],
+            headers={VERIFY_HEADER: self._secrets.own(VERIFY)},
+        )
+
+    def applied_migrations(self, *, step: str) -> frozenset[tuple[str, str]]:
+        return frozenset((app, name) for app, name in self._database_schema(step)["applied"])
+
+    def unmet(self, manifest: Manifest, *, step: str = "unmet") -> str | None:
+        needing = [migration for migration in manifest.migrations if migration.icu]
+        if not needing:
+            return None
+        applied = self.applied_migrations(step=step)
+        pending = next((migration for migration in needing if migration.key not in applied), None)
+        if pending is None or self._database_schema(step)["icu"]:
+            return None
+        return f"{pending} needs ICU collations, but {self._facts['database']['host']} has none; remove them"
+
+    # -- work beside the database ----------------------------------------------------------------------
+    def exclusive(self) -> AbstractContextManager[None]:
+        return self._record.exclusive(timeout=self._limits["command_seconds"])
+
+    def manage(
+        self, image: str, arguments: Sequence[str], *, release: str, step: str, process: str = "manage"
+    ) -> Completed:
+        self._schema = None
+        return self._run(
+            image,
+            ["manage.py", *arguments],
+            environment=self._environment(image, release=release, process=process),
+            key=key_of("manage", release, step, image, process, list(arguments)),
+        )
+
+    def django_facts(self, image: str, *, release: str, step: str, process: str) -> DjangoFacts:
+        salt = secrets.token_hex(16)
+        done = self._run(
+            image,
+            ["django_facts.py", "settings", salt],
+            environment=self._environment(image, release=release, process=process),
+            key=key_of("django_facts", release, step, image, process, salt),
+            show=False,
+        )
+        found = _json_in(done.output, "engine") if done.status == 0 else None
+        if found is None:
+            raise TargetError(
+                f"the settings {self._facts['app']['settings']} cannot be loaded ({_last_line(done)}), but "
+                f"every process needs them; correct relevo:app.environment."
+            )
+        return DjangoFacts(
+            **_only(found, "engine", "host", "port", "name", "user", "debug", "cors_allow_all"),
+            **_only(found, "static_root", "media_root"),
+            secret_key_matches=self._is_secret_key(found["secret_key_sha256"], salt),
+            allowed_hosts=tuple(found["allowed_hosts"]),
+            cors_allowed_origins=(
+                None if found["cors_allowed_origins"] is None else tuple(found["cors_allowed_origins"])
+            ),
+        )
+
+    # -- backups ---------------------------------------------------------------------------------------
+    def backup(self, name: str, *, kept: Collection[str]) -> Backup:
+        storage = self._facts["storage"]
+        environment = {
+            **self._database_environment(),
+            "RELEVO_BLOBS": storage["blob_host"],
+            "RELEVO_BACKUPS": storage["backups"],
+            "RELEVO_MEDIA": storage["media"],
+        }
+        return self._backups.take(
+            name,
+            kept=kept,
+            dump=lambda: self._run(
+                self._facts["image"],
+                ["dump", name],
+                environment=environment,
+                key=key_of("backup", name),
+                kind="backup",
+            ),
+        )
+
+    def last_backup(self) -> Backup | None:
+        return self._backups.last()
+
+    # -- instances and processes -----------------------------------------------------------------------
+    def drain(self, name: str, *, timeout: float) -> None:
+        if self._serves(name):
+            served = self._sites.view(name).asked is not None
+            self._rotation.remove(name, timeout=timeout, served=served)
+
+    def replace(self, name: str, deployment: Deployment) -> None:
+        self._artefacts.manifest(deployment.image)  # verifies
+        self._artefacts.keep(deployment.image)
+        start = new_start()
+        identity = self._facts["identity"]["app"]["client_id"]
+        environment: Environment = {
+            **process_environment(
+                self._facts,
+                process="web" if self._serves(name) else name,
+                name=name,
+                deployment=deployment,
+            ),
+            "AZURE_CLIENT_ID": identity,
+            "RELEVO_START": start,
+        }
+        image = self._artefacts.reference(deployment.image)
+        if not self._serves(name):
+            command = layout.process(name, self._facts["processes"][name]["command"])
+            self._processes.replace(name, start=start, image=image, command=command, environment=environment)
+            return
+        if self._rotation.contains(name):
+            self.drain(name, timeout=self._limits["drain_seconds"])
+        probe = self._facts["app"]["probe"]
+        settings = platform_settings(
+            warmup_path=probe["path"],
+            warmup_status=probe["status"],
+            start_limit=self._limits["ready_seconds"],
+        )
+        self._sites.replace(
+            name,
+            image=image,
+            command=layout.web(self._facts["app"]),
+            environment={**settings, **environment},
+        )
+
+    def withdraw(self, name: str) -> None:
+        if self._serves(name):
+            self.drain(name, timeout=self._limits["drain_seconds"])
+            self._sites.stop(name, timeout=self._limits["ready_seconds"])
+        else:
+            self._processes.stop(name)
+
+    def deployed(self, name: str) -> Deployment | None:
+        return self._sites.deployed(name) if self._serves(name) else self._processes.deployed(name)
+
+    def startup_errors(self, name: str) -> list[str]:
+        if self._serves(name):
+            return self._sites.startup_errors(name)
+        return self._processes.startup_errors(name)
+
+    def admit(self, name: str, *, timeout: float) -> None:
+        if self._serves(name):
+            self._sites.require_resolved(name)
+            self._rotation.add(name, timeout=timeout)
+
+    def prune(self, images: Collection[str]) -> None:
+        self._artefacts.prune({*images, *self._placed()})
+
+    # -- the record ------------------------------------------------------------------------------------
+    def append_record(self, line: str) -> None:
+        self._record.append(line)
+
+    def read_record(self) -> list[str]:
+        return self._record.lines()
+
+    # -- inside ----------------------------------------------------------------------------------------
+    def _serves(self, name: str) -> bool:
+        """Whether it is an instance, which has an origin; a further process has no address at all."""
+        return name not in self._facts["processes"]
+
+    def _placed(self) -> set[str]:
+        """Images that some instance or process is to run."""
+        asked = [
+            self._sites.view(name).asked if self._serves(name) else self._processes.asked(name)
+            for name in self._facts["sites"]
+        ]
+        return {deployment.image for deployment in asked if deployment}
+
+    def _run(
+        self,
+        image: str,
+        words: Sequence[str],
+        *,
+        environment: Environment,
+        key: str,
+        kind: str = "manage",
+        show: bool = True,
+        fresh: bool = False,
+    ) -> Completed:
+        return self._jobs.run(
+            kind,
+            words,
+            image=self._artefacts.reference(image),
+            environment={"AZURE_CLIENT_ID": self._facts["identity"]["jobs"]["client_id"], **environment},
+            key=key,
+            masking=self._masking,
+            show=show,
+            fresh=fresh,
+        )
+
+    def _environment(self, image: str, *, release: str, process: str) -> Environment:
+        version = self._artefacts.manifest(image).version
+        return process_environment(
+            self._facts,
+            process=process,
+            name="manage",
+            deployment=Deployment(image=image, version=version, release=release),
+        )
+
+    def _database_environment(self) -> Environment:
+        """libpq's variables ("Environment Variables", PostgreSQL); the server's certificate is verified."""
+        database = self._facts["database"]
+        return {
+            "PGHOST": database["host"],
+            "PGPORT": str(database["port"]),
+            "PGDATABASE": database["name"],
+            "PGUSER": database["user"],
+            "PGPASSWORD": Reference(DATABASE_PASSWORD),
+            "PGSSLMODE": "verify-full",
+            "PGSSLROOTCERT": CERTIFICATES,
+        }
+
+    def _database_schema(self, step: str) -> dict[str, Any]:
+        """As it is now; kept until a command of ours may have changed it."""
+        if self._schema is None:
+            done = self._run(
+                self._facts["image"],
+                ["schema"],
+                environment=self._database_environment(),
+                key=key_of("schema", step),
+                show=False,
+                fresh=True,
+            )
+            found = _json_in(done.output, "applied") if done.status == 0 else None
+            if found is None:
+                raise TargetError(
+                    f"the database's migrations cannot be read ({_last_line(done)}), but they must be known; "
+                    f"correct that, and run pulumi up again."
+                )
+            self._schema = found
+        return self._schema
+
+    @functools.cached_property
+    def _masking(self) -> Masking:
+        return Masking(value for value in self._secrets.all() if len(value) >= SHORTEST_MASKED)
+
+    def _is_secret_key(self, found: str, salt: str) -> bool | None:
+        name = self._facts["app"]["secret_key"]
+        if name is None:
+            return None
+        return found == hashlib.sha256(f"{salt}{self._secrets.read(name)}".encode()).hexdigest()
+
+
+def _only(found: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: found[name] for name in names}
+
+
+def _json_in(output: str, first_key: str) -> dict[str, Any] | None:
+    """Of a command that may print other things as well: the last object that begins with this key."""
+    start = output.rfind(f'{{"{first_key}":')
+    return json.JSONDecoder().raw_decode(output[start:])[0] if start >= 0 else None
+
+
+def _last_line(done: Completed) -> str:
+    lines = [line for line in done.output.splitlines() if line.strip()]
+    return lines[-1].strip()[:300] if lines else f"exit status {done.status}, no output"

@@ -1,0 +1,17 @@
+"""How secrets are called in the vault. Pure, so that a step need not load the engine's SDK for a name."""
+
+from __future__ import annotations
+
+# The stack's own. A project's secret may not be called so.
+VERIFY = "relevo-verify"  # sent by whoever may call an instance directly
+DATABASE_PASSWORD = "database-password"
+DATABASE_URL = "database-url"
+CACHE_PASSWORD = "cache-password"
+CACHE_URL = "cache-url"
+INSIGHTS = "insights-connection-string"
+OWN = (VERIFY, DATABASE_PASSWORD, DATABASE_URL, CACHE_PASSWORD, CACHE_URL, INSIGHTS)
+
+
+def secret_name(name: str) -> str:
+    """How a project's secret is called in the vault, where names have no underscore: "secret-key"."""
+    return name.lower().replace("_", "-")

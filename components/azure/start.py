@@ -1,0 +1,56 @@
+"""Start a process of the project in its container: `python -m components.azure.start <process> -- <argv>`.
+
+Says first what it is: what runs is then read from the log of each worker, not from what was asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+from components.azure.environment import UNRESOLVED
+from components.azure.image import APP
+from components.azure.marker import Started
+
+
+def announcement(environment: Mapping[str, str]) -> Started:
+    """Raises `KeyError` with the name of a variable that no release has set."""
+    return Started(
+        release=environment["RELEVO_RELEASE_ID"],
+        image=environment["RELEVO_IMAGE"],
+        version=environment["RELEVO_VERSION"],
+        instance=environment["RELEVO_INSTANCE"],
+        # "Environment variables and app settings in Azure App Service"; "Environment variables on Azure
+        # Container Apps".
+        worker=environment.get("WEBSITE_INSTANCE_ID") or environment.get("CONTAINER_APP_REPLICA_NAME", ""),
+        start=environment["RELEVO_START"],
+    )
+
+
+def fault(environment: Mapping[str, str]) -> str | None:
+    """What is missing in it. App Service starts a process also with secrets that it has not got."""
+    unresolved = sorted(name for name, value in environment.items() if value.startswith(UNRESOLVED))
+    if unresolved:
+        return (
+            f"{', '.join(unresolved)} has no value from the vault, but the process needs it; see whether the "
+            f"secret exists and the site's identity may read it"
+        )
+    return None
+
+
+def main(arguments: list[str], directory: str = APP) -> int:
+    argv = arguments[arguments.index("--") + 1 :]
+    try:
+        print(announcement(os.environ).to_line(), flush=True)
+        if wrong := fault(os.environ):
+            raise ValueError(wrong)
+        os.chdir(directory)
+        os.execvp(argv[0], argv)
+    except (KeyError, OSError, ValueError) as error:
+        print(f"[CRITICAL] relevo: {error}", flush=True)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

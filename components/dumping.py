@@ -1,0 +1,103 @@
+"""A logical dump of a PostgreSQL database, known to be good: listed, restored beside it and counted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from components.target import TargetError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dumping:
+    """`connect`: to a database by name, or to the server's own with None. `tool`: runs pg_dump and pg_restore
+    with arguments, connected unless it is told `connect=False`, and raises `TargetError` with their words.
+    `scratch`: begins the name of the database for the trial, which nothing else on the server has.
+    """
+
+    database: str
+    connect: Callable[[str | None], psycopg.Connection]
+    tool: Callable[..., None]
+    scratch: str
+
+    def dump(self, connection: psycopg.Connection, file: Path) -> dict[str, int]:
+        """Returns the rows of each table in the very snapshot that was dumped."""
+        with connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            snapshot = connection.execute("SELECT pg_export_snapshot()").fetchone()
+            assert snapshot is not None
+            self.tool(
+                "pg_dump",
+                "--format=custom",
+                f"--snapshot={snapshot[0]}",
+                f"--file={file}",
+                f"--dbname={self.database}",
+            )
+            return rows(connection)
+
+    def verify(self, file: Path, expected: dict[str, int]) -> None:
+        """List the dump, restore it beside the real database and count."""
+        self.tool("pg_restore", "--list", "--file=/dev/null", str(file), connect=False)
+        name = f"{self.scratch}{os.getpid()}"
+        with self.connect(None) as server:
+            self._drop(server)
+            self._make(server, name)
+            try:
+                self.tool(
+                    "pg_restore",
+                    "--exit-on-error",
+                    "--no-owner",
+                    "--no-privileges",
+                    f"--dbname={name}",
+                    str(file),
+                )
+                with self.connect(name) as restored:
+                    found = rows(restored)
+            finally:
+                self._drop(server)
+        if found != expected:
+            table = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))[0]
+            raise TargetError(
+                f"the backup holds {found.get(table)} rows of {table}, but the database had "
+                f"{expected.get(table)}; run the release again."
+            )
+
+    def _make(self, server: psycopg.Connection, name: str) -> None:
+        """An empty database of the same encoding and locale, which need not be the server's own."""
+        row = server.execute(
+            "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = %s",
+            [self.database],
+        ).fetchone()
+        assert row is not None
+        server.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(
+                sql.Identifier(name), *(sql.Literal(value) for value in row)
+            )
+        )
+
+    def _drop(self, server: psycopg.Connection) -> None:
+        """Also what a killed backup left behind."""
+        left = server.execute(
+            "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [self.scratch]
+        )
+        for (name,) in left.fetchall():
+            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def rows(connection: psycopg.Connection) -> dict[str, int]:
+    """The exact number of rows of each table."""
+    tables = connection.execute(
+        "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', "
+        "'information_schema')"
+    ).fetchall()
+    counts: dict[str, int] = {}
+    for schema, table in tables:
+        query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
+        row = connection.execute(query).fetchone()
+        counts[f"{schema}.{table}"] = row[0] if row else 0
+    return counts
