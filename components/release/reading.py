@@ -12,10 +12,8 @@ def known(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
     return {field.name: data[field.name] for field in fields(kind) if field.name in data}
 
 
-def missing(kind: type, data: Mapping[str, Any]) -> list[str]:
-    """Fields without a default that `data` does not have."""
+def required(kind: type) -> list[str]:
+    """The dataclass's fields without a default."""
     return [
-        field.name
-        for field in fields(kind)
-        if field.default is MISSING and field.default_factory is MISSING and field.name not in data
+        field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING
     ]

@@ -93,12 +93,13 @@ def releases(entries: Iterable[Entry]) -> list[Release]:
 
 def _opened(entry: Entry) -> Release:
     data = {**entry.data, "id": entry.release, "image": entry.image, "opened_at": entry.time}
-    if absent := reading.missing(Release, data):
+    needed = reading.required(Release)  # the rest comes from the entries after it
+    if absent := [name for name in needed if name not in data]:
         raise TargetError(
             f"the record's opening of release {entry.release} has no {', '.join(absent)}, but a release is "
             f"known by them; use the version of Relevo that wrote it."
         )
-    return Release(**reading.known(Release, data))
+    return Release(**{name: data[name] for name in needed})
 
 
 def _after(release: Release, entry: Entry) -> Release:

@@ -99,7 +99,7 @@ def _failure(
 
 
 def show_traceback(fault: BaseException, hidden: Masking) -> None:
-    """On stderr, unless the fault was foreseen: its one line in the record does not say where it came from."""
+    """On stderr, unless the fault was foreseen: its one line in the record does not say where it began."""
     if isinstance(fault, Exception) and not isinstance(fault, (StepFailed, TargetError)):
         print(hidden("".join(traceback.format_exception(fault))), end="", file=sys.stderr, flush=True)
 

@@ -273,15 +273,21 @@ def migration(
     )
 
 
-def manifest(version: str, *migrations: Migration, pipeline: Sequence[Check] | None = None) -> Manifest:
+def manifest(
+    version: str,
+    *migrations: Migration,
+    pipeline: Sequence[Check] | None = None,
+    revision: str = "0123abc",
+    built_at: str = "2026-11-24T12:00:00+00:00",
+) -> Manifest:
     heads: dict[str, tuple[str, ...]] = {}
     for one in migrations:
         heads[one.app] = (one.name,)
     green = (Check(name="tests", passed=True),)
     return Manifest(
         version=version,
-        revision="0123abc",
-        built_at="2026-11-24T12:00:00+00:00",
+        revision=revision,
+        built_at=built_at,
         lock="sha256:" + "1" * 64,
         python="3.11",
         migrations=migrations,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from components.release import record
 from components.release.record import Entry, Release
+from components.target import TargetError
 from tests.unit.release.stand_in import image
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
@@ -65,6 +68,57 @@ def test_a_line_is_read_as_it_was_written() -> None:
 def test_half_a_line_is_passed_over(broken: str) -> None:
     entry = Entry(time="t", event="release failed", release="r", image="i")
     assert record.parse([entry.to_line(), broken, entry.to_line()]) == [entry, entry]
+
+
+def test_what_a_newer_relevo_writes_is_read_as_far_as_it_is_known() -> None:
+    """After a git revert of Relevo itself the record has keys, events and data from the future."""
+    book = Book()
+    book.run("1-v1:ok")
+    lines = []
+    for entry in book.entries:
+        line = {**json.loads(entry.to_line()), "host": "desk"}
+        line["data"] |= {"ticket": "X-1", "verdict": "succeeded"} if "opened" in entry.event else {"rows": 7}
+        lines.append(json.dumps(line))
+    lines.append(json.dumps({**json.loads(lines[-1]), "event": "release audited"}))
+    (found,) = record.releases(record.parse(lines))
+    (expected,) = record.releases(book.entries)
+    assert replace(found, done={}) == replace(expected, done={})
+    assert found.done == {"migrate": {"applied": [], "rows": 7}}
+
+
+def test_an_opening_that_lacks_what_a_release_is_known_by_is_one_line() -> None:
+    book = Book()
+    book.write("release opened", "1-v1", data={"version": "v1", "trigger": "t", "lock": "l"})
+    with pytest.raises(TargetError) as caught:
+        record.releases(book.entries)
+    assert str(caught.value) == (
+        "the record's opening of release 1-v1 has no responsible, previous_image, previous_version, but a "
+        "release is known by them; use the version of Relevo that wrote it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("story", "placed", "applied", "nothing"),
+    [
+        ("", [], [], True),
+        ("", [], ["a.1"], False),
+        ("1-v1:fail", [], ["a.1", "a.2"], True),
+        ("1-v1:fail", [], ["a.1"], True),
+        ("1-v1:fail", [], ["a.1", "legacy.1"], False),
+        ("1-v1:fail", ["instance-1"], ["a.1"], False),
+        ("1-v1:fail", ["worker"], ["a.1"], False),
+    ],
+)
+def test_nothing_runs_on_a_database_that_only_failed_releases_have_changed(
+    story: str, placed: list[str], applied: list[str], nothing: bool
+) -> None:
+    book = Book()
+    book.run(story)
+    if story:
+        book.write("step done", "1-v1", step="preflight", data={"pending": ["a.1", "a.2"]})
+    for name in placed:
+        book.write("step done", "1-v1", step=f"roll-{name}")
+    assert record.nothing_runs(record.releases(book.entries), applied) is nothing
 
 
 def test_entries_of_a_release_whose_opening_was_lost_are_passed_over() -> None:

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from components.release.manifest import Migration
+from components.release.manifest import Manifest, Migration
 from components.release.record import Release
 from components.release.rollback import decide
 from tests.unit.release.stand_in import manifest, migration
@@ -117,6 +117,116 @@ def test_refuses(running, applied, named, lasting, remedy) -> None:
     assert "\n" not in found.refusal
 
 
+# -- apps that are gone ------------------------------------------------------------------------------------
+AUDIT = [OTHER_APP, OTHER_BREAKING]
+AUDIT_MORE = migration("audit.0003_fill", "opaque")
+
+
+def built(version: str, hour: int, *migrations: Migration) -> Manifest:
+    return manifest(version, *migrations, built_at=f"2026-11-24T{hour:02}:00:00+00:00")
+
+
+V2 = built("v2", 2, FIRST, *AUDIT)
+
+
+@pytest.mark.parametrize(
+    ("target", "earlier", "applied", "left", "behind"),
+    [
+        pytest.param(built("v3", 3, FIRST), [V2], [FIRST, *AUDIT], [], AUDIT, id="the app is removed"),
+        pytest.param(
+            built("v3", 3, FIRST, ADDS), [V2], [FIRST, *AUDIT], [], AUDIT, id="removed, and the rest goes on"
+        ),
+        pytest.param(
+            built("v4", 4, FIRST), [built("v3", 3, FIRST), V2], [FIRST, *AUDIT], [], AUDIT,
+            id="removed a version ago",
+        ),
+        pytest.param(
+            built("v3", 3, FIRST), [built("v4", 4, FIRST, ADDS), V2], [FIRST, ADDS, *AUDIT], [ADDS], AUDIT,
+            id="back to the version that removed it",
+        ),
+        pytest.param(
+            built("v3", 3, FIRST), [built("v4", 4, FIRST, *AUDIT), V2], [FIRST, *AUDIT], [], AUDIT,
+            id="back to the version that removed it, from one that has it again",
+        ),
+        pytest.param(
+            built("v1", 1, FIRST), [built("v2", 2, FIRST, OTHER_APP)], [FIRST, OTHER_APP], [OTHER_APP], [],
+            id="back to before an app that only adds: it is left applied",
+        ),
+        pytest.param(
+            manifest("v3", FIRST, built_at="2026-11-24T04:00:00+02:00"),
+            [built("v2", 1, FIRST, *AUDIT)], [FIRST, *AUDIT], [], AUDIT, id="times are compared as times",
+        ),
+    ],
+)  # fmt: skip
+def test_lives_beside_what_an_app_left_behind(target, earlier, applied, left, behind) -> None:
+    """Django leaves the tables of a removed app alone, and so must a release."""
+    found = decide(target, {one.key for one in applied}, earlier, [])
+    assert found.refusal is None
+    assert found.left_applied == tuple(map(str, left))
+    assert found.left_behind == tuple(map(str, behind))
+
+
+@pytest.mark.parametrize(
+    ("target", "earlier", "applied", "known", "named"),
+    [
+        pytest.param(built("v1", 1, FIRST), [V2], [FIRST, *AUDIT], "", AUDIT, id="back to before the app"),
+        pytest.param(built("v1", 2, FIRST), [V2], [FIRST, *AUDIT], "", AUDIT, id="built at the same time"),
+        pytest.param(
+            built("v3", 3, FIRST, OTHER_APP), [V2], [FIRST, *AUDIT], "", [OTHER_BREAKING],
+            id="the app is there, but its migration is not",
+        ),
+        pytest.param(
+            built("v3", 3, FIRST), [built("v4", 4, FIRST, *AUDIT, AUDIT_MORE), V2],
+            [FIRST, *AUDIT, AUDIT_MORE], "", [*AUDIT, AUDIT_MORE],
+            id="since it was removed it has come back, with more",
+        ),
+        pytest.param(
+            built("v3", 3, FIRST), [built("v2", 2, FIRST, BREAKING, *AUDIT)],
+            [FIRST, BREAKING, *AUDIT], "", [BREAKING], id="a removed app does not excuse another's migration",
+        ),
+        pytest.param(
+            built("v1", 3, FIRST), [V2], [FIRST, *AUDIT], "v1: v2:audit.0002_rename v1:", AUDIT,
+            id="its clock is ahead, but it was released before the app was",
+        ),
+    ],
+)  # fmt: skip
+def test_an_older_version_is_not_one_that_removed_the_app(target, earlier, applied, known, named) -> None:
+    found = decide(target, {one.key for one in applied}, earlier, history(known))
+    assert found.refusal is not None
+    assert found.left_behind == ()
+    names = ", ".join(str(one) for one in sorted(named, key=lambda one: one.key))
+    assert f"{target.version} does not know ({names})" in found.refusal
+
+
+def test_the_record_of_a_first_release_of_the_version_that_removes_an_app_is_no_obstacle() -> None:
+    known = history("v1: v2:audit.0002_rename v3:")
+    applied = {one.key for one in (FIRST, *AUDIT)}
+    assert decide(built("v3", 3, FIRST), applied, [V2], known).refusal is None
+
+
+def history(story: str) -> list[Release]:
+    """Releases from words such as `v2:audit.0002_rename`, the version and what it applied."""
+    return [
+        release(f"{number}-{version}", version, [pending] if pending else [])
+        for number, (version, _, pending) in enumerate(word.partition(":") for word in story.split())
+    ]
+
+
+def release(name: str, version: str, pending: list[str]) -> Release:
+    return Release(
+        id=name,
+        version=version,
+        image="i",
+        trigger="t",
+        lock="l",
+        responsible="Ada",
+        opened_at="t",
+        previous_image=None,
+        previous_version=None,
+        done={"preflight": {"pending": pending}, "backup": {"name": name}},
+    )
+
+
 def test_the_newest_manifest_that_ran_says_what_a_migration_does() -> None:
     """A migration may have been corrected between two builds; what was applied last is what counts."""
     newest = manifest("v3", FIRST, migration("loans.0002_location", "breaking"))
@@ -128,18 +238,7 @@ def test_the_newest_manifest_that_ran_says_what_a_migration_does() -> None:
 
 def test_the_backup_of_the_record_that_has_none_of_the_surplus_is_named() -> None:
     known = [
-        Release(
-            id=name,
-            version="v2",
-            image="i",
-            trigger="t",
-            lock="l",
-            responsible="Ada",
-            opened_at="t",
-            previous_image=None,
-            previous_version=None,
-            done={"preflight": {"pending": pending}, "backup": {"name": name}},
-        )
+        release(name, "v2", pending)
         for name, pending in (("B1", ["loans.0001_initial"]), ("B2", ["loans.0003_rename"]), ("B3", []))
     ]
     running = manifest("v2", FIRST, BREAKING)

@@ -16,7 +16,7 @@ import pytest
 
 from components.release.context import SPEC, TARGET, Context, StepFailed
 from components.release.record import Event
-from components.release.running import Interrupted, masked, perform
+from components.release.running import Interrupted, masked, perform, run
 from components.release.spec import Receiver
 from components.target import TargetError
 from tests.unit.release.conftest import VERSIONS, opened
@@ -89,6 +89,24 @@ def test_any_failure_ends_the_release_with_one_line(
     ]
     release = made.current()
     assert (release.verdict, release.failed_step, release.error) == ("failed", "check", said)
+
+
+@pytest.mark.parametrize("foreseen", [True, False])
+def test_only_an_unforeseen_fault_leaves_its_traceback(operations, capsys, foreseen: bool) -> None:
+    """The record's one line is enough for what was foreseen; a fault of ours must be found."""
+    made, _ = opened(operations, secrets=["SECRET_KEY"])
+    capsys.readouterr()
+    kind = TargetError if foreseen else RuntimeError
+    with pytest.raises(StepFailed):
+        perform(made, "check", fails_with(kind(f"no {SECRET}.")))
+    said = capsys.readouterr()
+    assert said.out == ""
+    if foreseen:
+        assert said.err == ""
+    else:
+        assert said.err.startswith("Traceback (most recent call last):")
+        assert "in work" in said.err
+        assert said.err.endswith("RuntimeError: no ********.\n")
 
 
 def test_the_next_try_goes_on_in_the_same_release(operations: StandInOperations) -> None:
@@ -313,7 +331,11 @@ def test_a_step_that_fails_exits_with_its_one_line(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=20)
     assert process.returncode == 1
     assert out.splitlines() == ["at work with ********"]
-    assert err.splitlines()[-1] == "ValueError: not ********"
+    assert err.splitlines()[0] == "Traceback (most recent call last):"
+    assert 'File "<string>", line 7, in work' in err
+    assert err.splitlines()[-2:] == ["ValueError: not ********"] * 2, (
+        "the traceback's last, and the step's own"
+    )
     assert SECRET not in err
 
 
@@ -360,6 +382,30 @@ def test_a_step_that_is_killed_leaves_the_release_open(tmp_path: Path) -> None:
         process.kill()
         process.communicate(timeout=20)
     assert recorded(tmp_path / "record") == [("step started", "check", None)]
+
+
+def test_a_fault_outside_of_any_step_is_masked_too(operations, capsys, monkeypatch) -> None:
+    """The interpreter would print its traceback where nothing is masked."""
+    made, _ = opened(operations, secrets=["SECRET_KEY"])
+    monkeypatch.setattr(Context, "from_environment", lambda: made)
+
+    def act(_: Context) -> None:
+        raise RuntimeError(f"the record says {SECRET}")
+
+    assert run(act) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("Traceback")
+    assert said.err.endswith("RuntimeError: the record says ********\n")
+
+
+def test_a_record_that_cannot_be_read_ends_the_step_in_one_line(operations, capsys, monkeypatch) -> None:
+    made, _ = opened(operations)
+    made.write("release opened", "2-v2", data={"version": "v2"})
+    monkeypatch.setattr(Context, "from_environment", lambda: made)
+    assert run(lambda context: perform(context, "check", lambda *_: {})) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("the record's opening of release 2-v2 has no trigger, lock, responsible, ")
+    assert len(said.splitlines()) == 1
 
 
 def test_a_step_without_its_description_says_so() -> None:

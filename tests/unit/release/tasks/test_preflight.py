@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -9,17 +11,24 @@ import pytest
 
 from components.release.context import StepFailed, now
 from components.release.manifest import Check
+from components.release.running import perform
+from components.release.spec import Pipeline
+from components.release.tasks.manage import migrate
 from components.release.tasks.preflight import preflight
 from components.target import Backup
+from tests.unit.release import stand_in_github
 from tests.unit.release.conftest import INITIAL, opened, released
 from tests.unit.release.stand_in import (
     DATABASE,
     GOOD_SETTINGS,
+    Answer,
     StandInOperations,
+    StandInSite,
     image,
     manifest,
     migration,
 )
+from tests.unit.release.stand_in_github import REPOSITORY, REVISION, TOKEN, StandInGitHub
 
 SCENARIO = 'steps: [{name: log in, request: {path: "/?p={secret.SMOKE_PASSWORD}"}}]'
 
@@ -80,6 +89,98 @@ def test_a_red_pipeline_names_what_is_red(operations: StandInOperations) -> None
     assert "tests" not in said
 
 
+# -- CI ----------------------------------------------------------------------------------------------------
+@pytest.fixture
+def hub(operations: StandInOperations, monkeypatch) -> Iterator[tuple[StandInGitHub, StandInSite]]:
+    """A GitHub that knows v2's revision, with nothing recorded by the build."""
+    monkeypatch.setenv("CI_TOKEN", TOKEN)
+    known = operations.manifests[image("v2")].migrations
+    operations.manifests[image("v2")] = manifest("v2", *known, revision=REVISION, pipeline=())
+    with stand_in_github.github(runs=[("tests", "completed", "success")]) as found:
+        yield found
+
+
+def ci(site: StandInSite, *checks: str, token: str = "CI_TOKEN") -> Pipeline:
+    return Pipeline(github=REPOSITORY, checks=checks or ("tests",), all_but=(), token=token, api=site.url)
+
+
+def test_a_revision_that_is_green_on_github_needs_no_recorded_run(operations, hub) -> None:
+    _, site = hub
+    assert faults(operations, pipeline=ci(site)) == ""
+    assert len(site.asked) == 2
+
+
+def test_a_revision_that_is_not_green_on_github_is_refused(operations, hub) -> None:
+    made, site = hub
+    made.runs = [("tests", "in_progress", None)]
+    made.statuses = [("ci/scan", "failure")]
+    assert faults(operations, pipeline=ci(site, "tests", "ci/scan", "e2e")) == (
+        f"preflight found 1: pipeline is green: revision {REVISION[:12]} in {REPOSITORY}: red at ci/scan "
+        f"(failure), still running tests (in_progress), has no check e2e; correct it, commit and build again."
+    )
+
+
+def test_a_recorded_run_that_is_red_counts_also_where_there_is_ci(operations, hub) -> None:
+    _, site = hub
+    red = [Check(name="makemigrations", passed=False, detail="2 changes")]
+    operations.manifests[image("v2")] = replace(operations.manifests[image("v2")], pipeline=tuple(red))
+    assert "red at makemigrations (2 changes)" in faults(operations, pipeline=ci(site))
+    assert site.asked == []
+
+
+def test_a_github_that_does_not_say_is_not_taken_for_green(operations, hub) -> None:
+    made, site = hub
+    made.instead = [Answer(status=403)]
+    assert "may not read the checks of octo/loans (403)" in faults(operations, pipeline=ci(site))
+
+
+def test_without_its_token_github_is_not_asked(operations, hub, monkeypatch) -> None:
+    _, site = hub
+    monkeypatch.delenv("CI_TOKEN")
+    assert "CI_TOKEN is not set, but GitHub is asked with it" in faults(operations, pipeline=ci(site))
+    assert site.asked == []
+
+
+def test_the_token_may_be_a_secret_of_the_stack(operations, hub, monkeypatch) -> None:
+    _, site = hub
+    monkeypatch.setenv("CI_TOKEN", "another")
+    operations.secrets["CI_TOKEN"] = TOKEN
+    assert faults(operations, pipeline=ci(site), secrets=["CI_TOKEN"]) == ""
+
+
+def test_what_was_released_before_goes_back_without_github(operations, hub) -> None:
+    """It was green then; GitHub may be down, or may have archived the checks, just when a rollback is due."""
+    _, site = hub
+    released(operations, "v1")
+    released(operations, "v2")
+    assert faults(operations, "v2", pipeline=ci(site)) == ""
+    assert site.asked == []
+
+
+def test_a_release_that_failed_is_asked_for_again(operations, hub) -> None:
+    made, site = hub
+    released(operations, "v1")
+    opened(operations, "v2")
+    made.runs = []
+    assert "has no check tests" in faults(operations, pipeline=ci(site))
+
+
+def test_the_token_is_in_no_output_and_not_in_the_record(operations, hub, capsys) -> None:
+    _, site = hub
+    released(operations, "v1")
+    made, _ = opened(operations, "v2", pipeline=ci(site))
+
+    def tells_all(context, release):
+        preflight(context, release)
+        raise ValueError(f"Authorization: Bearer {os.environ['CI_TOKEN']}")
+
+    with pytest.raises(StepFailed, match=r"Bearer \*{8}"):
+        perform(made, "preflight", tells_all)
+    said = capsys.readouterr()
+    assert "Traceback" in said.err
+    assert TOKEN not in said.out + said.err + "".join(operations.read_record()) + made.spec.to_json()
+
+
 def test_secrets_that_do_not_resolve_are_named(operations: StandInOperations) -> None:
     operations.missing = ["JWT_SIGNING_KEY", "SMOKE_PASSWORD"]
     said = faults(operations)
@@ -134,6 +235,49 @@ def test_a_migration_that_breaks_what_runs(operations: StandInOperations) -> Non
     assert "loans.0003_rename" in said
     assert "relevo:acceptIncompatible: v3" in said
     assert faults(operations, "v3", accept_incompatible="v3") == ""
+
+
+def test_what_breaks_nobody_is_accepted(operations: StandInOperations) -> None:
+    """A first release that failed after its migrations leaves a schema on which nothing runs."""
+    operations.backups.clear()
+    made, _ = opened(operations, "v1")
+    perform(made, "preflight", preflight)
+    perform(made, "migrate", migrate)
+    assert faults(operations, "v3") == ""
+
+
+def test_what_somebody_else_has_migrated_may_run_somewhere(operations: StandInOperations) -> None:
+    """A database that was there before this record: the version that made it may be in use."""
+    operations.applied = {("loans", "0001_initial")}
+    assert "break the version that still runs (loans.0003_rename)" in faults(operations, "v3")
+
+
+def test_an_instance_that_got_the_failed_release_serves_it(operations: StandInOperations) -> None:
+    made, _ = opened(operations, "v1")
+    perform(made, "preflight", preflight)
+    perform(made, "migrate", migrate)
+    perform(made, "roll-instance-1", lambda *_: {})
+    assert "break the version that still runs (loans.0003_rename)" in faults(operations, "v3")
+
+
+def test_a_database_that_does_not_answer_is_one_fault(operations: StandInOperations) -> None:
+    released(operations, "v1")
+    operations.missing = ["WEBHOOK"]
+    operations.fail("applied_migrations", "the database does not answer; start it.")
+    said = faults(operations)
+    assert said.startswith("preflight found 2: secrets resolve: missing WEBHOOK")
+    assert said.endswith("schema can be read: the database does not answer; start it.")
+
+
+def test_the_schema_is_read_once_and_earlier_artefacts_only_for_a_way_back(operations) -> None:
+    """Reading an artefact verifies every file of it."""
+    released(operations, "v1")
+    released(operations, "v2")
+    assert faults(operations, "v3", accept_incompatible="v3") == ""
+    assert len(operations.acted("applied_migrations")) == 1
+    assert {name for _, name in operations.acted("artefact")} == {image("v3")}
+    assert faults(operations, "v1") == ""
+    assert {name for _, name in operations.acted("artefact")} == {image("v1"), image("v2"), image("v3")}
 
 
 def test_sqlite_is_named(operations: StandInOperations) -> None:
