@@ -109,7 +109,9 @@ class Instance:
     deployment: Deployment | None
     running: bool
     in_rotation: bool
-    address: str | None  # http://host:port, private; None for a process without one
+    address: str | None  # scheme://host[:port] of this one alone; None for a process without one
+    access_headers: Mapping[str, str]  # without which the address does not answer
+    visitor_headers: Mapping[str, str]  # which make a request look as if it came through the balancer
 
 
 class Operations(Protocol):
@@ -143,8 +145,11 @@ class Operations(Protocol):
         ...
 
     # -- work beside the database ----------------------------------------------------------------------
-    def exclusive(self) -> AbstractContextManager[None]:
-        """One step of a stack at a time. Held by the step's children too, so that an orphan keeps it."""
+    def exclusive(self, step: str) -> AbstractContextManager[None]:
+        """One step of a stack at a time; `step` is its name. An orphan of a killed one is waited for.
+
+        What the same step has begun in the same release before it was killed is gone on with, not done twice.
+        """
         ...
 
     def manage(

@@ -22,6 +22,6 @@ def take(project: Project, stack: str) -> Backup:
     if not starts:
         raise RelevoError(f"stack {stack} was never released, so there is nothing to back up; run pulumi up.")
     operations = LocalOperations(json.loads(starts[0].read_text())["facts"])
-    with operations.exclusive():
+    with operations.exclusive("backup"):
         kept = record.reachable_backups(releases.of(project, stack))
         return operations.backup(f"manual-{datetime.now(UTC):%Y%m%dT%H%M%SZ}", kept=kept)

@@ -45,6 +45,7 @@ from components.target import (
 # gunicorn tries for 5 s to bind its port: only after that it has really started
 INSTANCE_START_SECONDS = 6
 PROCESS_START_SECONDS = 5
+LONGEST_STEP = 100
 STOP_SECONDS = gunicorn.GRACEFUL_SECONDS + 5
 
 # Run by the project's own Python, in its environment. The key itself never leaves that process.
@@ -94,6 +95,8 @@ class LocalOperations:
             running=status is not None and status.running,
             in_rotation=self._serves(name) and self._balancer.in_rotation(name),
             address=f"http://{HOST}:{self._facts['ports'][name]}" if self._serves(name) else None,
+            access_headers={},
+            visitor_headers={"Host": f"{HOST}:{self._facts['ports']['public']}", "X-Forwarded-Proto": "http"},
         )
 
     def applied_migrations(self) -> frozenset[tuple[str, str]]:
@@ -128,13 +131,14 @@ class LocalOperations:
 
     # -- work beside the database ----------------------------------------------------------------------
     @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self, step: str) -> Iterator[None]:
         if self._lock is not None:
             yield
             return
         descriptor = os.open(self._layout.run / "step.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             self._wait_for(descriptor)
+            os.pwrite(descriptor, step.encode().ljust(LONGEST_STEP), 0)
             self._lock = descriptor
             yield
         finally:
@@ -351,19 +355,19 @@ class LocalOperations:
     def _wait_for(self, descriptor: int) -> None:
         """Take the lock; an orphan of a killed step may still work, and is let finish."""
         deadline = time.monotonic() + self._facts["limits"]["command_seconds"]
-        told = False
+        told = ""
         while True:
             try:
                 return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise TargetError(
-                        f"another step of this stack still runs in {self._layout.root}, but one at a time "
-                        f"is accepted; wait for it or end it."
+                        f"{_holder(descriptor)} of this stack still runs in {self._layout.root}, but one "
+                        f"step at a time is accepted; wait for it or end it."
                     ) from None
                 if not told:
-                    print("waiting for a step of this stack that still runs …", file=sys.stderr, flush=True)
-                    told = True
+                    told = f"waiting for {_holder(descriptor)}, which still runs …"
+                    print(told, file=sys.stderr, flush=True)
                 time.sleep(0.1)
 
     def _is_secret_key(self, found: str, salt: str) -> bool | None:
@@ -371,6 +375,11 @@ class LocalOperations:
         if name is None:
             return None
         return found == hashlib.sha256(f"{salt}{self._vault.read(name)}".encode()).hexdigest()
+
+
+def _holder(descriptor: int) -> str:
+    """The step that took the lock."""
+    return os.pread(descriptor, LONGEST_STEP, 0).decode(errors="replace").strip() or "another step"
 
 
 def _listens(processes: Sequence[psutil.Process], port: int) -> bool:

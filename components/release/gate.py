@@ -64,7 +64,9 @@ def readiness_fault(context: Context, name: str, deployment: Deployment) -> str 
     probe = context.spec.probe
     try:
         response = _client().get(
-            instance.address + probe.path, headers=probe.headers, timeout=probe.timeout_seconds
+            instance.address + probe.path,
+            headers={**instance.access_headers, **probe.headers},
+            timeout=probe.timeout_seconds,
         )
     except httpx.TimeoutException:
         return f"{probe.path} does not answer within {probe.timeout_seconds:g} s"
@@ -92,18 +94,16 @@ def expected_headers(probe: Probe, name: str, deployment: Deployment) -> Mapping
 
 def smoke_before_traffic(context: Context, name: str, deployment: Deployment) -> Mapping[str, Any]:
     """The smoke scenario against the instance itself, so that a release that fails it never serves a user."""
-    address = context.operations.instance(name).address
-    if address is None or context.spec.scenario is None:
+    instance = context.operations.instance(name)
+    if instance.address is None or context.spec.scenario is None:
         return {}
-    # Asked as through the balancer, so that a scenario holds in both places: with the public host and scheme.
-    public = httpx.URL(context.operations.public_url)
     try:
         results = verification.Runner(
             scenario.parse(context.spec.scenario, "relevo:smoke"),
-            base_url=address,
+            base_url=instance.address,
             version=deployment.version,
             secret=context.operations.secret,
-            headers={"Host": public.netloc.decode(), "X-Forwarded-Proto": public.scheme},
+            headers={**instance.access_headers, **instance.visitor_headers},
         ).run()
     except verification.ScenarioFailed as fault:
         raise StepFailed(

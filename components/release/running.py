@@ -59,7 +59,7 @@ def perform(context: Context, step: str, work: Work, *, once: bool = False) -> M
     `once`: not again in a release in which the record has it as done, since a killed `up` may repeat a step
     that the engine had not yet seen end.
     """
-    with context.operations.exclusive():
+    with context.operations.exclusive(step):
         release = context.current()
         if once and step in release.done:
             print(f"{step}: already done in release {release.id}", flush=True)

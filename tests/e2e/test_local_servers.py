@@ -684,7 +684,7 @@ def test_one_step_at_a_time_also_when_its_parent_was_killed(stack: Stack, images
         import json, sys
         from components.local.operations import LocalOperations
         operations = LocalOperations(json.loads(sys.argv[1]))
-        with operations.exclusive():
+        with operations.exclusive("a-step"):
             operations.manage(sys.argv[2], ["work", "3"], release="x")
     """)
     killed = subprocess.Popen(
@@ -697,7 +697,7 @@ def test_one_step_at_a_time_also_when_its_parent_was_killed(stack: Stack, images
     started = time.monotonic()
     killed.kill()
     killed.wait()
-    with stack.operations().exclusive():
+    with stack.operations().exclusive("a-step"):
         assert time.monotonic() - started > 1.5
     killed.stdout.close()
 

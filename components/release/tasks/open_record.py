@@ -20,7 +20,7 @@ STEP = "open-record"
 
 def open_record(context: Context) -> str:
     """The id of the release, opened now, or by an `up` that was killed before the engine knew of it."""
-    with context.operations.exclusive():
+    with context.operations.exclusive("open-record"):
         known = context.releases()
         newest = record.current(known)
         if newest is None or not is_just_opened(context, newest):

@@ -46,6 +46,7 @@ def preflight(context: Context, release: Release) -> Mapping[str, Any]:
         tell("schema knows the way back", schema.way_back().refusal)
         accepted = context.spec.accept_incompatible
         tell("migrations let the running version live", schema.breaks(accepted=accepted))
+        check("database has what the migrations need", lambda: context.operations.unmet(manifest))
     if not context.operations.missing_secrets():
         key = " and SECRET_KEY" if context.spec.secret_key else ""
         judged: dict[Fault, list[str]] = {}  # most faults are those of all processes, and are told once

@@ -168,6 +168,8 @@ class StandInOperations:
             running=slot.runs is not None,
             in_rotation=slot.in_rotation,
             address=slot.address,
+            access_headers={},
+            visitor_headers={},
         )
 
     def applied_migrations(self) -> frozenset[tuple[str, str]]:
@@ -179,7 +181,7 @@ class StandInOperations:
         return self.lacking
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self, step: str) -> Iterator[None]:
         self._called("exclusive")
         yield
 

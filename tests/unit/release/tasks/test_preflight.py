@@ -280,6 +280,11 @@ def test_the_schema_is_read_once_and_earlier_artefacts_only_for_a_way_back(opera
     assert {name for _, name in operations.acted("artefact")} == {image("v1"), image("v2"), image("v3")}
 
 
+def test_a_database_that_lacks_what_a_migration_needs_is_refused(operations: StandInOperations) -> None:
+    operations.lacking = "places.0003_german needs ICU collations, but the server has none"
+    assert "database has what the migrations need: places.0003_german needs ICU" in faults(operations)
+
+
 def test_sqlite_is_named(operations: StandInOperations) -> None:
     """Many projects fall back to it in silence, and then lose what users write."""
     sqlite = replace(GOOD_SETTINGS, engine="django.db.backends.sqlite3", name="/src/db.sqlite3", host="")
