@@ -15,7 +15,7 @@ from components.azure.naming import Names
 from components.azure.place import Place
 from components.azure.private_endpoint import private_endpoint
 from components.azure.secret_names import CACHE_PASSWORD, CACHE_URL
-from components.azure.vault import Vault
+from components.azure.vault import Vault, stored_version
 
 PORT = 10000
 
@@ -108,7 +108,7 @@ class Cache(pulumi.ComponentResource):
         in_use = InUse(
             f"{name}-key", self, key.apply(lambda value: hashlib.sha256(value.encode()).hexdigest())
         )
-        for role, secret, value in (("password", CACHE_PASSWORD, key), ("url", CACHE_URL, url)):
+        stored = [
             args.vault.store(
                 self,
                 f"{name}-{role}",
@@ -117,4 +117,7 @@ class Cache(pulumi.ComponentResource):
                 since=in_use.since,
                 rotation="az redisenterprise database regenerate-key, then pulumi up",
             )
+            for role, secret, value in (("password", CACHE_PASSWORD, key), ("url", CACHE_URL, url))
+        ]
+        self.secret_version = stored_version(stored[-1])  # a new key is a reason to release
         self.register_outputs({"id": self.id, "host": self.host, "port": self.port})

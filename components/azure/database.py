@@ -16,7 +16,7 @@ from components.azure.guard import guarded, lock
 from components.azure.naming import Names
 from components.azure.place import Place
 from components.azure.secret_names import DATABASE_PASSWORD, DATABASE_URL
-from components.azure.vault import Vault
+from components.azure.vault import Vault, stored_version
 
 PORT = 5432
 ADMINISTRATOR = "relevo_administrator"
@@ -155,7 +155,7 @@ class Database(pulumi.ComponentResource):
         self.host = host(place.names)
         self.name = args.name
         self.user = args.user
-        self._secrets()
+        self.secret_version = self._secrets()  # a new password is a reason to release
         self.register_outputs(
             {"server_id": self.server_id, "host": self.host, "name": self.name, "user": self.user}
         )
@@ -203,19 +203,22 @@ class Database(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions.merge(guarded(self, args.place), next_one()),
         )
 
-    def _secrets(self) -> None:
+    def _secrets(self) -> pulumi.Output[str]:
         args, name = self._args, self.pulumi_resource_name
         password = Generated(f"{name}-password-value", self, protect=args.place.guard)
         url = password.value.apply(
             # Its alphabet needs no quoting.
             lambda value: f"postgres://{args.user}:{value}@{self.host}:{PORT}/{args.name}?sslmode=require"
         )
-        rotation = f"pulumi up --replace of {name}-password-value, then relevo database role"
-        for role, secret, value in (
-            ("password", DATABASE_PASSWORD, password.value),
-            ("url", DATABASE_URL, url),
-        ):
+        rotation = f"pulumi up --replace of {name}-password-value"
+        stored = [
             args.vault.store(self, f"{name}-{role}", secret, value, since=password.since, rotation=rotation)
+            for role, secret, value in (
+                ("password", DATABASE_PASSWORD, password.value),
+                ("url", DATABASE_URL, url),
+            )
+        ]
+        return stored_version(stored[-1])
 
 
 def _standby_zone(place: Place, ha: HighAvailability) -> str | None:

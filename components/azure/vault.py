@@ -34,6 +34,17 @@ def secret_uri(names: Names, name: str) -> str:
     return f"{uri(names)}/secrets/{name}"
 
 
+def stored_version(secret: keyvault.Secret) -> pulumi.Output[str]:
+    """Of what a component stored: another one with every new value, of which it tells nothing."""
+    return pulumi.Output.unsecret(secret.properties).apply(
+        lambda stored: _last_segment(stored.secret_uri_with_version)
+    )
+
+
+def _last_segment(uri: str) -> str:
+    return uri.rpartition("/")[2]
+
+
 @dataclass(frozen=True, kw_only=True)
 class VaultArgs:
     """`secrets`: a project's name → whether a random value is made when there is none.
@@ -202,7 +213,7 @@ class Vault(pulumi.ComponentResource):
             if MISSING.search(str(error)):
                 return ""
             raise
-        return found.properties.secret_uri_with_version.rpartition("/")[2]
+        return _last_segment(found.properties.secret_uri_with_version)
 
 
 def _refuse_own_names(secrets: Mapping[str, bool]) -> None:

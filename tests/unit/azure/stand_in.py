@@ -119,6 +119,13 @@ class StandInEngine(Mocks):
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         invented = {"name": f"{args.name}-name", **self.outputs.get(args.name, {})}
+        if args.typ == "azure-native:keyvault:Secret":
+            uri = f"https://kv/secrets/{args.inputs['secretName']}"
+            # An output is as secret as the input of its name.
+            invented["properties"] = {
+                rpc._special_sig_key: rpc._special_secret_sig,
+                "value": {"secretUri": uri, "secretUriWithVersion": f"{uri}/v7"},
+            }
         return f"{args.name}-id", {**args.inputs, **invented}
 
     def call(self, args: MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]]]:

@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.azure.vault import DAY, Vault, VaultArgs
+from components.azure.vault import DAY, Vault, VaultArgs, stored_version
 from components.target import TargetError
 from tests.unit.azure.stand_in import TAGS, StandInEngine, StandInFailure, place
 
@@ -190,6 +190,18 @@ def test_the_stacks_own_secrets_are_not_the_projects(engine: StandInEngine) -> N
         TargetError, match="relevo:secrets has DATABASE_URL, but database-url in the vault is"
     ):
         engine.build(lambda: _vault({"DATABASE_URL": True}))
+
+
+def test_what_is_stored_has_a_version_that_is_no_secret(engine: StandInEngine) -> None:
+    def program() -> pulumi.Output[str]:
+        vault = _vault()
+        return stored_version(
+            vault.store(vault, "cache-url", "cache-url", "rediss://", since=NEW, rotation="pulumi up")
+        )
+
+    version = engine.build(program)
+    assert engine.value(version) == "v7"
+    assert engine.value(pulumi.Output.from_input(version.is_secret())) is False
 
 
 def test_another_component_stores_what_it_made(engine: StandInEngine) -> None:
