@@ -228,6 +228,24 @@ def test_what_cannot_be_put_back_is_said_loudly(operations, sites, fault: str) -
     assert made.current().error == str(caught.value)
 
 
+def test_an_unforeseen_fault_and_that_of_putting_back_leave_their_tracebacks(
+    operations, sites, capsys
+) -> None:
+    """The step's own fault wraps the first and swallows the second; both must be found."""
+    serves(operations, "v1")
+
+    def broken(*_: object) -> None:
+        raise KeyError("port")
+
+    made, _ = opened(operations, "v2")
+    operations.before["replace"] = broken
+    with pytest.raises(StepFailed, match=r"KeyError: 'port'; and instance-1 could not be given back v1"):
+        perform_roll(made)
+    said = capsys.readouterr().err
+    assert said.count("Traceback (most recent call last):") >= 2
+    assert "in put_back" in said
+
+
 @pytest.mark.parametrize("call", ["drain", "replace", "deployed", "admit", "startup_errors"])
 def test_a_target_that_fails_at_a_call_leaves_what_served(operations, sites, call: str) -> None:
     first = serves(operations, "v1")
