@@ -45,6 +45,7 @@ def read() -> dict:
         "MEDIA_ROOT": env.path("MEDIA_ROOT", None),
         "LOG_LEVEL": env.log_level("LOG_LEVEL", "INFO"),
         "SECURE_SSL_REDIRECT": env.bool("SECURE_SSL_REDIRECT", not debug),
+        "USE_X_FORWARDED_HOST": env.bool("USE_X_FORWARDED_HOST", False),
         "SECURE_HSTS_SECONDS": env.int("SECURE_HSTS_SECONDS", 0 if debug else 365 * 24 * 3600),
     }
     try:

@@ -40,6 +40,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
+    "ops.middleware.ProbeMiddleware",  # before CommonMiddleware, which refuses unknown hosts
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -95,6 +96,8 @@ CORS_ALLOWED_ORIGINS = ENVIRONMENT["CORS_ALLOWED_ORIGINS"]
 
 # Served only behind a balancer that sets this header itself on every request.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# Only behind an edge that asks by another host name and sets this header itself, such as Azure Front Door.
+USE_X_FORWARDED_HOST = ENVIRONMENT["USE_X_FORWARDED_HOST"]
 SECURE_SSL_REDIRECT = ENVIRONMENT["SECURE_SSL_REDIRECT"]
 SECURE_REDIRECT_EXEMPT = [r"^healthz/$", r"^readyz/$"]  # probes speak plain http to the instance
 SECURE_HSTS_SECONDS = ENVIRONMENT["SECURE_HSTS_SECONDS"]

@@ -8,7 +8,6 @@ from audit.views import AuditViewSet
 from employees.views import EmployeeViewSet
 from imports.views import ImportViewSet
 from loans.views import LoanViewSet
-from ops.views import healthz, readyz
 
 router = DefaultRouter()
 router.include_root_view = False
@@ -19,8 +18,6 @@ router.register("audit", AuditViewSet)
 router.register("imports", ImportViewSet)
 
 urlpatterns = [
-    path("healthz/", healthz),
-    path("readyz/", readyz),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/token/", TokenObtainPairView.as_view()),
