@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import pulumi
@@ -9,14 +10,14 @@ import pulumi
 from components.release.release import Release, ReleaseArgs
 from components.release.scenario import ScenarioError
 from components.target import TargetError
-from stacks import local
 from stacks.release import release_spec
 from stacks.settings import SettingsError, load
 
 try:
     settings = load()
     spec = release_spec(settings, Path.cwd())
-    target = local.compose(pulumi.get_stack(), Path.cwd(), settings)
+    # Only this one: another's SDK would be loaded for nothing.
+    target = import_module(f"stacks.{settings.target}").compose(pulumi.get_stack(), Path.cwd(), settings)
 except (SettingsError, TargetError, ScenarioError) as fault:
     raise pulumi.RunError(str(fault)) from None
 

@@ -41,6 +41,9 @@ UNPAIRED = frozenset(
 )
 TAGS = 50  # of a resource ("Use tags to organize your Azure resources")
 OWN_TAGS = ("workload", "stack")
+# Seconds that Azure may take: for a container to start ("Environment variables and app settings"), for
+# a change to be everywhere ("Frequently asked questions for Azure Front Door").
+LEAST_SECONDS = {"ready_seconds": 230, "drain_seconds": 1200}
 # The keys of the local target's own servers.
 ONLY_LOCAL = {
     "": ("port", "state_dir"),
@@ -157,12 +160,16 @@ class App(Section):
     plans: Literal["each", "shared"] = accepts("each or shared", default="each")
     workers_per_plan: int = accepts("a number of workers from 1 to 30", ge=1, le=30, default=1)
     zone_redundant: bool = accepts("true or false", default=False)
+    process_cores: float = accepts("a number of cores from 0.25 to 4", strict=False, default=0.5)
 
 
 class Jobs(Section):
-    """One-off commands. Container Apps gives twice as many GiB of memory as cores."""
+    """One-off commands, with twice as many GiB of memory as cores. `dump_cron`: of the daily dump, in UTC."""
 
-    cpu: float = accepts("a number of cores from 0.25 to 4", strict=False, default=1.0)
+    cores: float = accepts("a number of cores from 0.25 to 4", strict=False, default=1.0)
+    dump_cron: str = accepts(
+        "five fields such as 17 2 * * *", pattern=r"^[\d*/,-]+( [\d*/,-]+){4}$", default="17 2 * * *"
+    )
 
 
 class FrontDoor(Section):
@@ -268,6 +275,7 @@ def check(settings: Settings, azure: AzureSection) -> None:
     refuse_local(settings)
     refuse_mixed_secrets(dict(settings.app.environments()))
     refuse_own_secrets(settings)
+    refuse_haste(settings)
     refuse_tier(azure.database)
     refuse_region(azure)
     if settings.app.collectstatic and "collectstatic" in settings.app.model_fields_set:
@@ -278,7 +286,8 @@ def check(settings: Settings, azure: AzureSection) -> None:
         )
     try:
         sizing.check_endpoints(azure.front_door.tier, instances=settings.instances)
-        sizing.check_cpu("relevo:azure.jobs.cpu", azure.jobs.cpu)
+        sizing.check_cpu("relevo:azure.jobs.cores", azure.jobs.cores)
+        sizing.check_cpu("relevo:azure.app.processCores", azure.app.process_cores)
         sizing.check_plan(
             azure.app.sku,
             workers=azure.app.workers_per_plan,
@@ -392,4 +401,16 @@ def refuse_own_secrets(settings: Settings) -> None:
                 f"secrets.{name}",
                 f"is {secret_name(name)} in the vault, which the stack itself has",
                 "rename it",
+            )
+
+
+def refuse_haste(settings: Settings) -> None:
+    """A local server is ready in seconds; the defaults are for it."""
+    for name, least in LEAST_SECONDS.items():
+        found = getattr(settings.limits, name)
+        if found < least:
+            raise at(
+                f"limits.{to_camel(name)}",
+                f"is {found:g}, but Azure itself may take {least} s",
+                f"set it to {least} or more",
             )

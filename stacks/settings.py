@@ -35,6 +35,7 @@ PLACEHOLDERS = (
     *(f"release.{part}" for part in ("id", "version", "image")),
     "instance.name",
     "instance.host",
+    "instance.verify.host",
     "static.root",
     "media.root",
 )

@@ -82,6 +82,7 @@ def placeholders(
         "release.image": lambda: deployment.image,
         "instance.name": lambda: name,
         "instance.host": lambda: HOST,
+        "instance.verify.host": lambda: HOST,
         "static.root": lambda: static_root,
         "media.root": lambda: media_root,
     }

@@ -27,13 +27,14 @@ AZURE: dict[str, Any] = {
     "app": {"sku": "P1v3"},
     "frontDoor": {"tier": "Standard"},
 }
+LIMITS = {"readySeconds": 600, "drainSeconds": 1200}
 BURSTABLE = {"sku": "Standard_B2s", "onDemandBackup": False}
 ADA = {"name": "Ada", "objectId": "11111111-1111-1111-1111-111111111111", "type": "User"}
 MISSING = ...  # as a value: the key is left out
 
 
 def parsed(changes: dict[str, Any]) -> Settings:
-    document = {"target": "azure", "app": APP, "azure": AZURE, **changes}
+    document = {"target": "azure", "app": APP, "azure": AZURE, "limits": LIMITS, **changes}
     values = {
         f"relevo:{key}": value if isinstance(value, str) else json.dumps(value)
         for key, value in document.items()
@@ -138,7 +139,7 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     (app(sku="B1", workersPerPlan=4), "relevo:azure.app.workersPerPlan is 4, but B1 accepts 1 to 3;"),
     (app(plans="one"), 'relevo:azure.app.plans is "one", but each or shared is accepted;'),
     (app(slots=2), "relevo:azure.app.slots is not a key, but only"),
-    (azure(jobs={"cpu": 0.3}), "relevo:azure.jobs.cpu is 0.3, but 0.25 to 4 in steps of 0.25"),
+    (azure(jobs={"cores": 0.3}), "relevo:azure.jobs.cores is 0.3, but 0.25 to 4 in steps of 0.25"),
     (azure(cache={"sku": "Premium_P1"}), 'relevo:azure.cache.sku is "Premium_P1", but a size such as'),
     (azure(cache={"sku": "Balanced_B50"}), "relevo:azure.cache.sku is Balanced_B50, but only sizes up to"),
     # Front Door
@@ -167,6 +168,16 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
         {"secrets": {"SECRET_KEY": {}, "DATABASE_URL": {}}},
         "relevo:secrets.DATABASE_URL is database-url in the vault, which the stack itself has; rename it.",
     ),
+    # times
+    (
+        {"limits": {}},
+        "relevo:limits.readySeconds is 60, but Azure itself may take 230 s; set it to 230 or more.",
+    ),
+    (
+        {"limits": {"readySeconds": 600}},
+        "relevo:limits.drainSeconds is 30, but Azure itself may take 1200 s;",
+    ),
+    (azure(jobs={"dumpCron": "daily"}), 'relevo:azure.jobs.dumpCron is "daily", but five fields such as'),
     # watching
     (azure(monitoring={"retentionDays": 7}), "relevo:azure.monitoring.retentionDays is 7, but a number of"),
     (azure(monitoring={"emails": ["team"]}), 'relevo:azure.monitoring.emails[0] is "team", but an address'),

@@ -1,0 +1,403 @@
+"""A stack on Azure: its services composed, and what the release must know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi_azure_native import authorization, resources
+
+from components.azure import app as sites
+from components.azure import availability, database, sizing, storage
+from components.azure import cache as redis
+from components.azure.app import App, AppArgs, Region
+from components.azure.cache import Cache, CacheArgs
+from components.azure.database import Administrator, Database, DatabaseArgs
+from components.azure.edge import Edge, EdgeArgs, EdgeProbe, FrontDoor, FrontDoorArgs, Origin
+from components.azure.environment import secrets_used
+from components.azure.identity import Identity, IdentityArgs, Role, grant
+from components.azure.jobs import Jobs, JobsArgs, ScheduledDump, job_name
+from components.azure.monitoring import Logs, LogsArgs, Monitoring, MonitoringArgs
+from components.azure.naming import Names
+from components.azure.network import Network, NetworkArgs
+from components.azure.operations import CERTIFICATES
+from components.azure.place import Place
+from components.azure.registry import Registry, RegistryArgs, server
+from components.azure.secret_names import INSIGHTS
+from components.azure.storage import Storage, StorageArgs
+from components.azure.vault import Vault, VaultArgs, secret_uri, uri
+from components.target import Target
+from stacks import azure_settings
+from stacks.azure_settings import AzureSection
+from stacks.settings import Settings, SettingsError
+
+OPERATIONS = "components.azure.operations:AzureOperations"
+# The containers into which an identity writes: the project's media, and the jobs' dumps and logs.
+WRITES = {"app": (storage.MEDIA,), "jobs": (storage.MEDIA, storage.BACKUPS, storage.LOCK)}
+
+
+def compose(stack: str, _root: Path, settings: Settings) -> Target:
+    """Raises `TargetError` and `SettingsError` before anything is made."""
+    azure = settings.azure
+    assert azure is not None, "the settings have it where target is azure"
+    names = Names(azure.name, stack)
+    image = pinned(settings, names)
+    login = _login(azure)
+    availability.refuse_taken(
+        names, subscription=login.subscription_id, resource_manager=azure.resource_manager
+    )
+    place = _place(names, azure, login)
+    known = facts(stack, settings, place)
+    instances, processes = settings.instance_names, tuple(settings.app.processes)
+
+    logs = Logs(
+        "logs",
+        LogsArgs(
+            place=place,
+            retention_days=azure.monitoring.retention_days,
+            daily_cap_gb=azure.monitoring.daily_cap_gb,
+        ),
+    )
+    network = Network(
+        "network",
+        NetworkArgs(place=place, address_space=azure.address_space, workspace_id=logs.workspace_id),
+    )
+    inside: dict[str, Any] = {
+        "place": place,
+        "endpoints_subnet_id": network.endpoints_subnet_id,
+        "workspace_id": logs.workspace_id,
+    }
+    identities = {
+        role: Identity(f"{role}-identity", IdentityArgs(place=place, role=role)) for role in ("app", "jobs")
+    }
+    registry = Registry("registry", RegistryArgs(**inside, zone_id=network.zone("registry")))
+    vault = Vault(
+        "vault",
+        VaultArgs(
+            **inside,
+            zone_id=network.zone("vault"),
+            secrets={name: secret.generate for name, secret in settings.secrets.items()},
+            expiry_days=azure.vault.expiry_days,
+            readers={role: identity.principal_id for role, identity in identities.items()},
+        ),
+    )
+    blobs = Storage(
+        "storage", StorageArgs(**inside, zone_id=network.zone("blob"), **azure.storage.model_dump())
+    )
+    granted = [
+        granted
+        for role, identity in identities.items()
+        for granted in _grants(role, identity, place, registry, blobs)
+    ]
+    db = Database(
+        "database",
+        DatabaseArgs(
+            place=place,
+            sku=azure.database.sku,
+            storage_gb=azure.database.storage_gb,
+            version=azure.database.version,
+            ha=azure.database.high_availability,
+            geo_backup=azure.database.geo_backup,
+            retention_days=azure.database.retention_days,
+            name=settings.database.name,
+            user=settings.database.user,
+            administrators=_administrators(azure, names, identities["jobs"]),
+            max_connections=None,
+            subnet_id=network.database_subnet_id,
+            zone_id=network.database_zone_id,
+            workspace_id=logs.workspace_id,
+            vault=vault,
+        ),
+    )
+    cache = Cache(
+        "cache",
+        CacheArgs(**inside, zone_id=network.zone("cache"), vault=vault, **azure.cache.model_dump()),
+    )
+    front_door = FrontDoor(
+        "front-door",
+        FrontDoorArgs(place=place, tier=azure.front_door.tier, workspace_id=logs.workspace_id),
+    )
+    insights = vault.store(
+        logs,
+        "logs-insights-connection",
+        INSIGHTS,
+        logs.connection_string,
+        since=logs.created,
+        rotation="a new Application Insights; it holds no credential, as only identities may send",
+    )
+    # Whoever runs has its secrets, and the roles to read them, before it starts.
+    readable = pulumi.ResourceOptions(depends_on=[vault, db, cache, insights, *granted])
+    used = secrets_used({**known, "public_url": "", "public_host": ""})  # which have no secret in them
+    secrets = {name: secret_uri(names, name) for name in sorted(used)}
+    jobs = Jobs(
+        "jobs",
+        JobsArgs(
+            place=place,
+            subnet_id=network.jobs_subnet_id,
+            zone_redundant=azure.app.zone_redundant,
+            identity_id=identities["jobs"].id,
+            registry=registry.login_server,
+            secrets=secrets,
+            timeout_seconds=int(settings.limits.command_seconds),
+            workspace_id=logs.workspace_id,
+            cores=azure.jobs.cores,
+            dump=ScheduledDump(
+                image=image,
+                cron=azure.jobs.dump_cron,
+                environment=_dump_environment(known, identities["jobs"].client_id),
+            ),
+        ),
+        readable,
+    )
+    app = App(
+        "app",
+        AppArgs(
+            place=place,
+            sku=azure.app.sku,
+            workers=azure.app.workers_per_plan,
+            zone_redundant=azure.app.zone_redundant,
+            shared_plan=azure.app.plans == "shared",
+            instances=dict.fromkeys(
+                instances, Region(location=place.location, subnet_id=network.app_subnet_id)
+            ),
+            probe_path=settings.app.probe.path,
+            identity_id=identities["app"].id,
+            identity_client_id=identities["app"].client_id,
+            registry=registry.login_server,
+            front_door_id=front_door.front_door_id,
+            workspace_id=logs.workspace_id,
+            environment_id=jobs.environment_id,
+            processes=processes,
+            process_cores=azure.app.process_cores,
+            secrets=secrets,
+        ),
+        readable,
+    )
+    edge = Edge(
+        "edge",
+        EdgeArgs(
+            place=place,
+            tier=azure.front_door.tier,
+            profile_name=front_door.profile_name,
+            origins={name: Origin(host=host) for name, host in app.site_hosts.items()},
+            probe=EdgeProbe(path=settings.app.probe.path),
+            rate_limit=azure.front_door.rate_limit,
+            verify_value=vault.verify_value,
+            custom_domain=azure.front_door.domain,
+        ),
+        pulumi.ResourceOptions(depends_on=[app]),
+    )
+    monitoring = Monitoring(
+        "monitoring",
+        MonitoringArgs(
+            place=place,
+            workspace_id=logs.workspace_id,
+            front_door_id=front_door.id,
+            database_id=db.server_id,
+            max_connections=sizing.server_size(azure.database.sku).max_connections,
+            emails=azure.monitoring.emails,
+        ),
+    )
+    if edge.validation is not None:
+        pulumi.export("dns", edge.validation)
+    return Target(
+        stack=stack,
+        instances=instances,
+        processes=processes,
+        operations=OPERATIONS,
+        facts=pulumi.Output.all(
+            public_host=edge.host,
+            verify_hosts=edge.verify_hosts,
+            workspace=logs.workspace_customer_id,
+            secret_versions=vault.versions,
+            identities={
+                role: {"id": identity.id, "client_id": identity.client_id}
+                for role, identity in identities.items()
+            },
+        ).apply(lambda made: _with_made(known, made)),
+        public_url=edge.url,
+        ready=(registry, vault, blobs, db, cache, jobs, app, edge, monitoring),
+    )
+
+
+def pinned(settings: Settings, names: Names) -> str:
+    """`relevo:image`, once it is known to be of this stack's registry."""
+    accepted = f"{server(names)}/{names.workload}@sha256:<64 hex digits>"
+    if settings.image is None or not settings.image.startswith(accepted.partition("<")[0]):
+        raise SettingsError(
+            f"relevo:image is {settings.image}, but {accepted} is accepted, from this stack's registry; "
+            "push or import the artefact there, and pin what it is there."
+        )
+    return settings.image
+
+
+def facts(stack: str, settings: Settings, place: Place) -> dict[str, Any]:
+    """What the release must know of the target, as far as names and settings alone tell it."""
+    azure, names, app = settings.azure, place.names, settings.app
+    assert azure is not None
+    sized = azure_settings.capacity(settings, azure)
+    return {
+        "stack": stack,
+        "subscription": place.subscription,
+        "tenant": place.tenant,
+        "resource_group": names.of("rg"),
+        "resource_manager": azure.resource_manager,
+        "image": settings.image,
+        "registry": {"server": server(names), "repository": names.workload},
+        "vault": {"uri": uri(names)},
+        "secrets": {name: secret.model_dump() for name, secret in settings.secrets.items()},
+        "database": {
+            "server": names.of("psql"),
+            "host": database.host(names),
+            "port": database.PORT,
+            "name": settings.database.name,
+            "user": settings.database.user,
+            "major": int(azure.database.version),
+        },
+        "cache": {"host": redis.host(names, place.location), "port": redis.PORT},
+        "storage": {
+            "account": names.of("st"),
+            "blob_host": storage.blob_host(names),
+            "media": storage.MEDIA,
+            "static": storage.STATIC,
+            "backups": storage.BACKUPS,
+            "logbook": storage.LOGBOOK,
+            "lock": storage.LOCK,
+        },
+        "front_door": {
+            "profile": names.of("afd"),
+            "origin_group": "app",
+            "origins": {name: name for name in settings.instance_names},
+        },
+        "sites": {
+            **{
+                name: {"name": sites.site_name(names, name), "host": sites.site_host(names, name)}
+                for name in settings.instance_names
+            },
+            **{
+                name: {"name": sites.process_name(names, name), "host": None, "verify_url": None}
+                for name in app.processes
+            },
+        },
+        "jobs": {kind: job_name(names, kind) for kind in ("manage", "backup")},
+        "app": {
+            **app.model_dump(
+                mode="json", include={"settings", "wsgi", "asgi", "environment", "secret_key", "worker_class"}
+            ),
+            "probe": app.probe.model_dump(mode="json"),
+            "workers": sized.workers,
+            "threads": sized.threads,
+        },
+        "processes": {name: process.model_dump(mode="json") for name, process in app.processes.items()},
+        "limits": settings.limits.model_dump(),
+        "backup": {**settings.backup.model_dump(), "on_demand": azure.database.on_demand_backup},
+    }
+
+
+def _with_made(known: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts, with what only Azure tells: ids of identities, and the hosts that Front Door gives."""
+    verify = {
+        name: {**known["sites"][name], "verify_url": f"https://{host}"}
+        for name, host in made["verify_hosts"].items()
+    }
+    return {
+        **known,
+        "public_host": made["public_host"],
+        "public_url": f"https://{made['public_host']}",
+        "sites": {**known["sites"], **verify},
+        "identity": made["identities"],
+        "workspace": made["workspace"],
+        # Read by no step: a replaced secret is a reason to release again.
+        "secret_versions": made["secret_versions"],
+    }
+
+
+def _login(azure: AzureSection) -> authorization.GetClientConfigResult:
+    """Who runs this. Raises `SettingsError` if that is not where the stack is to be."""
+    login = authorization.get_client_config()
+    if azure.subscription is not None and azure.subscription.lower() != login.subscription_id.lower():
+        raise SettingsError(
+            f"relevo:azure.subscription is {azure.subscription}, but the login's is {login.subscription_id}; "
+            f"run az account set --subscription {azure.subscription}, or set ARM_SUBSCRIPTION_ID."
+        )
+    return login
+
+
+def _place(names: Names, azure: AzureSection, login: authorization.GetClientConfigResult) -> Place:
+    tags = {"workload": names.workload, "stack": names.stack, **azure.tags}
+    group = resources.ResourceGroup(
+        "group",
+        resource_group_name=names.of("rg"),
+        location=azure.location,
+        tags=tags,
+        opts=pulumi.ResourceOptions(protect=azure.guard, retain_on_delete=azure.guard),
+    )
+    return Place(
+        names=names,
+        subscription=login.subscription_id,
+        tenant=login.tenant_id,
+        resource_group=group.name,
+        location=azure.location,
+        zones=sizing.zones(azure.location),
+        tags=tags,
+        runner_addresses=azure.runner_addresses,
+        guard=azure.guard,
+    )
+
+
+def _grants(
+    role: str, identity: Identity, place: Place, registry: Registry, blobs: Storage
+) -> list[authorization.RoleAssignment]:
+    """Beside the vault's secrets, which the vault grants itself."""
+    scopes: dict[str, tuple[Role, pulumi.Input[str]]] = {
+        "pulls": ("AcrPull", registry.id),
+        **{
+            f"writes-{container}": ("Storage Blob Data Contributor", blobs.container_id(container))
+            for container in WRITES[role]
+        },
+    }
+    return [
+        grant(
+            identity,
+            f"{role}-identity-{purpose}",
+            place,
+            principal=identity.principal_id,
+            role=allowed,
+            scope=scope,
+        )
+        for purpose, (allowed, scope) in scopes.items()
+    ]
+
+
+def _administrators(azure: AzureSection, names: Names, jobs: Identity) -> list[Administrator]:
+    """Those of the configuration, and the jobs, which make the application's role."""
+    return [
+        Administrator(
+            key="jobs", object_id=jobs.principal_id, name=names.of("id", "jobs"), type="ServicePrincipal"
+        ),
+        *(
+            Administrator(
+                key=person.object_id, object_id=person.object_id, name=person.name, type=person.type
+            )
+            for person in azure.database.administrators
+        ),
+    ]
+
+
+def _dump_environment(known: Mapping[str, Any], client_id: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
+    """Of the scheduled dump, as `AzureOperations` gives it to that of a release."""
+    base, blobs = known["database"], known["storage"]
+    return {
+        "AZURE_CLIENT_ID": client_id,
+        "PGHOST": base["host"],
+        "PGPORT": str(base["port"]),
+        "PGDATABASE": base["name"],
+        "PGUSER": base["user"],
+        "PGSSLMODE": "verify-full",
+        "PGSSLROOTCERT": CERTIFICATES,
+        "RELEVO_BLOBS": blobs["blob_host"],
+        "RELEVO_BACKUPS": blobs["backups"],
+        "RELEVO_MEDIA": blobs["media"],
+    }
