@@ -16,7 +16,6 @@ Role = Literal[
     "Key Vault Secrets User",
     "Monitoring Metrics Publisher",
     "Storage Blob Data Contributor",
-    "Storage Blob Data Reader",
 ]
 # Role definition ids, the same in every tenant ("Azure built-in roles").
 ROLES: dict[Role, str] = {
@@ -24,7 +23,6 @@ ROLES: dict[Role, str] = {
     "Key Vault Secrets User": "4633458b-17de-408a-b874-0445c86b69e6",
     "Monitoring Metrics Publisher": "3913510d-42f4-4e42-8a64-420c390055eb",
     "Storage Blob Data Contributor": "ba92f5b4-2d11-453d-a403-e96b0029c9fe",
-    "Storage Blob Data Reader": "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1",
 }
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://relevo.dev/role-assignment")
 

@@ -23,13 +23,3 @@ class Place:
     tags: Mapping[str, str]
     runner_addresses: tuple[str, ...]  # CIDR ranges from which vault, storage and registry may be reached
     guard: bool  # prod: what holds data cannot be deleted
-
-    def id(self, kind: str, *names: str) -> str:
-        """The resource id, known before the resource is.
-
-        `kind` as in "Microsoft.Storage/storageAccounts/blobServices/containers", with a name for each level.
-        """
-        provider, *levels = kind.split("/")
-        path = "/".join(f"{level}/{name}" for level, name in zip(levels, names, strict=True))
-        group = f"/subscriptions/{self.subscription}/resourceGroups/{self.names.of('rg')}"
-        return f"{group}/providers/{provider}/{path}"

@@ -123,11 +123,6 @@ class Storage(pulumi.ComponentResource):
         self.account_id = self._account.id
         self.account_name = place.names.of("st")
         self.blob_host = blob_host(place.names)
-        self.media_container = MEDIA
-        self.static_container = STATIC
-        self.backups_container = BACKUPS
-        self.logbook_container = LOGBOOK
-        self.lock_container = LOCK
         self.register_outputs({"account_id": self.account_id, "account_name": self.account_name})
 
     def container_id(self, container: str) -> pulumi.Output[str]:

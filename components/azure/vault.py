@@ -125,10 +125,6 @@ class Vault(pulumi.ComponentResource):
         ).apply(lambda current: {secret: version for secret, version in current.items() if version})
         self.register_outputs({"id": self.id, "uri": self.uri, "versions": self.versions})
 
-    def secret_uri(self, name: str) -> str:
-        """Of a name in the vault, e.g. "database-url"."""
-        return secret_uri(self._args.place.names, name)
-
     def store(
         self,
         parent: pulumi.Resource,

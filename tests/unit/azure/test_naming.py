@@ -8,7 +8,6 @@ import pytest
 
 from components.azure.naming import LIMITS, Abbreviation, Names
 from components.target import TargetError
-from tests.unit.azure.stand_in import place
 
 
 @pytest.mark.parametrize(
@@ -67,13 +66,3 @@ def test_every_name_of_the_longest_workload_fits() -> None:
     names = Names("sixteenletters-a", "prod")
     assert all(len(names.of(abbreviation)) <= limit for abbreviation, limit in LIMITS.items())
     assert len(names.of("kv")) == LIMITS["kv"]
-
-
-def test_an_id_is_known_before_its_resource_is() -> None:
-    group = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg-assets-prod"
-    assert place().id("Microsoft.KeyVault/vaults", "kv-assets-prod") == (
-        f"{group}/providers/Microsoft.KeyVault/vaults/kv-assets-prod"
-    )
-    assert place().id("Microsoft.Storage/storageAccounts/blobServices", "stassetsprod", "default") == (
-        f"{group}/providers/Microsoft.Storage/storageAccounts/stassetsprod/blobServices/default"
-    )
