@@ -38,5 +38,6 @@ def lock(
         lock_name="relevo-keep",
         level=authorization.LockLevel.CAN_NOT_DELETE,
         notes=reason,
-        opts=pulumi.ResourceOptions(parent=parent),
+        # Itself guarded: a destroy begins with what depends on others, so it would take the locks away first.
+        opts=guarded(parent, place),
     )
