@@ -24,9 +24,8 @@ class Schema:
     releases: tuple[Release, ...]
 
     @classmethod
-    def read(cls, context: Context) -> Self:
+    def read(cls, context: Context, target: Manifest) -> Self:
         """Raises `TargetError`."""
-        target = context.operations.artefact(context.spec.image).manifest
         applied = context.operations.applied_migrations()
         # Each artefact that is read is verified, file by file: only where one has something to tell.
         earlier = context.manifests_of_earlier() if applied - known_to(target) else []

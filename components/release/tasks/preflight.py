@@ -39,7 +39,7 @@ def preflight(context: Context, release: Release) -> Mapping[str, Any]:
     check("last backup", lambda: backup(context, release))
     schema: Schema | None = None
     try:
-        schema = Schema.read(context)
+        schema = Schema.read(context, manifest)
     except TargetError as fault:
         tell("schema can be read", str(fault))
     else:

@@ -13,7 +13,8 @@ from components.release.schema import Schema
 
 
 def rewind(context: Context, release: Release) -> Mapping[str, Any]:
-    decision = Schema.read(context).way_back()
+    manifest = context.operations.artefact(context.spec.image).manifest
+    decision = Schema.read(context, manifest).way_back()
     if decision.refusal:
         raise StepFailed(f"{decision.refusal}.")
     if decision.left_applied:
