@@ -132,10 +132,13 @@ class Edge(pulumi.ComponentResource):
         self.validation = (
             None
             if domain is None
-            else pulumi.Output.all(domain.validation_properties, endpoint.host_name).apply(
+            else pulumi.Output.all(
+                token=domain.validation_properties.apply(lambda found: found.validation_token),
+                host=endpoint.host_name,
+            ).apply(
                 lambda known: {
-                    f"_dnsauth.{args.custom_domain}": f"TXT {known[0].validation_token}",
-                    f"{args.custom_domain}": f"CNAME {known[1]}",
+                    f"_dnsauth.{args.custom_domain}": f"TXT {known['token']}",
+                    f"{args.custom_domain}": f"CNAME {known['host']}",
                 }
             )
         )

@@ -65,6 +65,9 @@ class JobsArgs:
     cores: float = 1.0
     dump: ScheduledDump | None = None
 
+    def __post_init__(self) -> None:
+        check_cpu("relevo:azure.jobs.cores", self.cores)
+
 
 class Jobs(pulumi.ComponentResource):
     """An environment without a public address, and a job for each kind of command.

@@ -1,0 +1,205 @@
+"""What is kept, who is told of what, and the page with releases and errors."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from components.azure.monitoring import (
+    LOG_RULES,
+    Logs,
+    LogsArgs,
+    Monitoring,
+    MonitoringArgs,
+    duration,
+    workbook,
+)
+from tests.unit.azure.stand_in import TAGS, StandInEngine, place
+
+
+@pytest.fixture
+def engine() -> StandInEngine:
+    engine = StandInEngine()
+    engine.outputs = {
+        "logs-insights": {
+            "connectionString": "InstrumentationKey=…",
+            "creationDate": "2026-11-24T12:00:00.5000000Z",
+        },
+        "logs-workspace": {"customerId": "44444444-4444-4444-4444-444444444444"},
+    }
+    return engine
+
+
+def _logs(*, guard: bool = False, **changed: Any) -> Logs:
+    return Logs("logs", LogsArgs(**{"place": place(guard=guard), "retention_days": 90, **changed}))
+
+
+def _monitoring(**changed: Any) -> Monitoring:
+    given: dict[str, Any] = {
+        "place": place(),
+        "workspace_id": "workspace-id",
+        "front_door_id": "front-door-id",
+        "database_id": "database-id",
+        "max_connections": 859,
+        "emails": ("team@example.org",),
+    }
+    return Monitoring("monitoring", MonitoringArgs(**{**given, **changed}))
+
+
+def test_the_workspace_takes_no_key(engine: StandInEngine) -> None:
+    logs = engine.build(_logs)
+
+    assert engine.made["logs-workspace"].inputs == {
+        "workspaceName": "log-assets-prod",
+        "resourceGroupName": "rg-assets-prod",
+        "location": "westeurope",
+        "sku": {"name": "PerGB2018"},
+        "retentionInDays": 90,
+        "features": {"disableLocalAuth": True, "enableLogAccessUsingOnlyResourcePermissions": True},
+        "publicNetworkAccessForIngestion": "Enabled",
+        "publicNetworkAccessForQuery": "Enabled",
+        "tags": TAGS,
+    }
+    assert engine.value(logs.workspace_customer_id) == "44444444-4444-4444-4444-444444444444"
+    assert engine.made["logs-diagnostics"].inputs["resourceUri"] == "logs-workspace-id"
+
+
+def test_a_daily_cap_is_set_where_one_is_configured(engine: StandInEngine) -> None:
+    engine.build(lambda: _logs(daily_cap_gb=2.5))
+
+    assert engine.made["logs-workspace"].inputs["workspaceCapping"] == {"dailyQuotaGb": 2.5}
+
+
+@pytest.mark.parametrize("guard", [True, False])
+def test_the_logs_are_kept_where_the_place_is_guarded(engine: StandInEngine, guard: bool) -> None:
+    engine.build(lambda: _logs(guard=guard))
+
+    assert engine.made["logs-workspace"].guarded is guard
+
+
+def test_application_insights_is_on_the_workspace_and_takes_no_key(engine: StandInEngine) -> None:
+    logs = engine.build(_logs)
+
+    made = engine.made["logs-insights"]
+    assert made.type == "azure-native:applicationinsights:Component"
+    assert made.inputs["resourceName"] == "appi-assets-prod"
+    assert made.inputs["workspaceResourceId"] == "logs-workspace-id"
+    assert made.inputs["ingestionMode"] == "LogAnalytics"
+    assert made.inputs["disableLocalAuth"] is True
+    assert engine.value(logs.created) == 1795521600
+
+
+def test_who_is_told_comes_from_the_settings(engine: StandInEngine) -> None:
+    engine.build(lambda: _monitoring(emails=("team@example.org", "night@example.org")))
+
+    group = engine.made["monitoring-people"].inputs
+    assert group["actionGroupName"] == "ag-assets-prod"
+    assert len(group["groupShortName"]) <= 12  # or Azure refuses it
+    assert group["emailReceivers"] == [
+        {"name": email, "emailAddress": email, "useCommonAlertSchema": True}
+        for email in ("team@example.org", "night@example.org")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "resource", "metric", "operator", "threshold", "window"),
+    [
+        ("errors-5xx", "front-door-id", "Percentage5XX", "GreaterThan", 2, "PT5M"),
+        ("surge-4xx", "front-door-id", "Percentage4XX", "GreaterThan", 30, "PT15M"),
+        ("unhealthy-origin", "front-door-id", "OriginHealthPercentage", "LessThan", 50, "PT5M"),
+        ("database-storage", "database-id", "storage_percent", "GreaterThan", 80, "PT15M"),
+        ("database-connections", "database-id", "active_connections", "GreaterThan", 687, "PT5M"),
+    ],
+)
+def test_a_metric_out_of_bounds_tells_the_people(
+    engine: StandInEngine,
+    name: str,
+    resource: str,
+    metric: str,
+    operator: str,
+    threshold: float,
+    window: str,
+) -> None:
+    engine.build(_monitoring)
+
+    alert = engine.made[f"monitoring-{name}"]
+    assert alert.type == "azure-native:monitor:MetricAlert"
+    assert alert.inputs["scopes"] == [resource]
+    assert alert.inputs["windowSize"] == window
+    assert alert.inputs["enabled"] is True
+    assert alert.inputs["actions"] == [{"actionGroupId": "monitoring-people-id"}]
+    (criterion,) = alert.inputs["criteria"]["allOf"]
+    assert (criterion["metricName"], criterion["operator"], criterion["threshold"]) == (
+        metric,
+        operator,
+        threshold,
+    )
+
+
+def test_each_origin_is_watched_by_itself(engine: StandInEngine) -> None:
+    """Or one ill instance among eight healthy ones would not be noticed."""
+    engine.build(_monitoring)
+
+    (criterion,) = engine.made["monitoring-unhealthy-origin"].inputs["criteria"]["allOf"]
+    assert criterion["dimensions"] == [{"name": "Origin", "operator": "Include", "values": ["*"]}]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("exceptions", ("AppExceptions", "AppServiceConsoleLogs", "Traceback (most recent call last)")),
+        ("failed-job", ("ContainerAppSystemLogs", "JobName", "DeadlineExceeded", "exit code '0'")),
+        (
+            "expiry",
+            ("AzureDiagnostics", "NearExpiryEventGridNotification", "ExpiredEventGridNotification"),
+        ),
+    ],
+)
+def test_a_line_in_the_log_tells_the_people(engine: StandInEngine, name: str, words: tuple[str, ...]) -> None:
+    engine.build(_monitoring)
+
+    rule = engine.made[f"monitoring-{name}"]
+    assert rule.type == "azure-native:monitor:ScheduledQueryRule"
+    assert rule.inputs["kind"] == "LogAlert"
+    assert rule.inputs["scopes"] == ["workspace-id"]
+    assert rule.inputs["windowSize"] == rule.inputs["evaluationFrequency"]  # nothing is missed or told twice
+    assert rule.inputs["skipQueryValidation"] is True  # a new workspace has no tables
+    assert rule.inputs["actions"] == {"actionGroups": ["monitoring-people-id"]}
+    (condition,) = rule.inputs["criteria"]["allOf"]
+    assert condition["timeAggregation"] == "Count"
+    assert [word for word in words if word not in condition["query"]] == []
+
+
+def test_an_expiry_is_told_once_and_stays_open(engine: StandInEngine) -> None:
+    """Azure logs it once: a rule that resolves by itself would be quiet an hour later."""
+    engine.build(_monitoring)
+
+    assert engine.made["monitoring-expiry"].inputs["autoMitigate"] is False
+    assert engine.made["monitoring-failed-job"].inputs["autoMitigate"] is True
+
+
+def test_the_page_shows_releases_and_errors_together(engine: StandInEngine) -> None:
+    engine.build(_monitoring)
+
+    made = engine.made["monitoring-workbook"]
+    assert made.type == "azure-native:applicationinsights:Workbook"
+    assert str(uuid.UUID(made.inputs["resourceName"])) == made.inputs["resourceName"]
+    assert made.inputs["sourceId"] == "workspace-id"
+    page = json.loads(made.inputs["serializedData"])
+    assert page == workbook("Releases of assets (prod)")
+    queries = [item["content"]["query"] for item in page["items"] if item["type"] == 3]
+    assert any("Started.release" in query for query in queries)
+    assert any("ScStatus >= 500" in query and "Started" in query for query in queries)
+
+
+@pytest.mark.parametrize(("minutes", "written"), [(5, "PT5M"), (15, "PT15M"), (60, "PT1H"), (1440, "PT24H")])
+def test_a_duration_is_written_as_arm_reads_it(minutes: int, written: str) -> None:
+    assert duration(minutes) == written
+
+
+def test_a_log_rule_runs_as_often_as_azure_takes() -> None:
+    """ "Create or edit a log search alert rule": these are the frequencies."""
+    assert {rule.minutes for rule in LOG_RULES} <= {1, 5, 10, 15, 30, 45, 60, 120, 180, 240, 300, 360, 1440}
