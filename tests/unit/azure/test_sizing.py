@@ -105,8 +105,8 @@ def test_a_server_that_azure_does_not_have_is_refused(sku: str) -> None:
         ),
         (
             {"workers": 1, "zone_redundant": True},
-            "relevo:azure.app.zoneRedundant is true, but relevo:azure.app.workersPerPlan is 1 and zones need at "
-            "least 2; raise it, or set zoneRedundant to false.",
+            "relevo:azure.app.zoneRedundant is true, but relevo:azure.app.workersPerPlan is 1 and zones need "
+            "at least 2; raise it, or set zoneRedundant to false.",
         ),
         (
             {"zone_redundant": True, "regions": ["westeurope", "ukwest"]},
