@@ -42,6 +42,14 @@ def outputs(token: str, inputs: Inputs, id_: str) -> dict[str, Any]:
     return {**{name: value for name, value in common.items() if name in known.outputs}, **made}
 
 
+def assigned(identities: list[str]) -> dict[str, dict[str, str]]:
+    """Id of an identity → what Azure says of it."""
+    return {
+        id_: {"clientId": invented(id_, "client"), "principalId": invented(id_, "principal")}
+        for id_ in identities
+    }
+
+
 def _vault_secret(inputs: Inputs, id_: str) -> dict[str, Any]:
     uri = f"https://{inputs['vaultName']}.vault.azure.net/secrets/{inputs['secretName']}"
     version = key(id_, str((inputs.get("properties") or {}).get("value")))[:32]

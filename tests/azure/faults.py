@@ -23,7 +23,7 @@ IDS = re.compile(
     r"(resourceUri|scopes\[\d+\]|workspaceId|(workspace|subnet|environment|profile|privateDnsZone|privateLinkService"
     r"|serverFarm|roleDefinition|actionGroup)(Arm)?(Resource)?Id|virtualNetworkSubnetId|keyVaultReferenceIdentity)$"
 )
-ZONES = {"1", "2", "3"}
+ZONES = {"", "1", "2", "3"}  # the SDK's default is "", by which Azure chooses
 
 # "Naming rules and restrictions for Azure resources": input with a name → what ARM accepts.
 NAMES: Mapping[str, str] = {

@@ -18,6 +18,9 @@ from typing import Any
 
 PACKAGE = "azure-native"
 VERSION = importlib.metadata.version("pulumi-azure-native")
+# An enum of the same name in another API of the module has taken the place of this one in the SDK; the values
+# are those of azure-mgmt-postgresqlflexibleservers.
+MENDED = {("dbforpostgresql", "PrincipalType"): ("Unknown", "User", "Group", "ServicePrincipal")}
 PLAIN = {"str": str, "int": int, "float": float, "bool": bool, "Any": object}
 
 
@@ -199,6 +202,8 @@ def _type(annotation: ast.expr, module: str) -> Type:
 def _named(name: str, module: str) -> Type:
     if name.endswith("Args"):
         return Nested(module, name)
+    if (module, name) in MENDED:
+        return Enumerated(name, MENDED[module, name])
     tree = ast.parse(_class(module, "_enums", name))
     (definition,) = tree.body
     assert isinstance(definition, ast.ClassDef)

@@ -142,6 +142,7 @@ class StandInPlugin(provider_pb2_grpc.ResourceProviderServicer):
         found, state = Struct(), Struct()
         found.update(document["inputs"])
         state.update({**document["inputs"], **document["outputs"]})
+        state = _echo(state)
         _conceal(found, request.inputs)
         _conceal(state, request.properties)
         return provider_pb2.ReadResponse(id=document["id"], inputs=found, properties=state)
@@ -272,10 +273,21 @@ def _kept(before: Any, new: Any) -> Any:
     return {**before, **{key: _kept(before.get(key), value) for key, value in new.items()}}
 
 
-def _with(properties: Struct, made: Mapping[str, Any]) -> Struct:
-    """The request's properties, their secrets kept, and what Azure adds."""
+def _echo(properties: Struct) -> Struct:
+    """The request's properties as Azure returns them: their secrets kept, identities as a map."""
     state = Struct()
     state.CopyFrom(properties)
+    if "identity" in state.fields:
+        identity = _inner(state.fields["identity"])
+        assigned = plain(identity.fields["userAssignedIdentities"]) if identity.fields else None
+        if isinstance(assigned, list):
+            identity.update({"userAssignedIdentities": answers.assigned(assigned)})
+    return state
+
+
+def _with(properties: Struct, made: Mapping[str, Any]) -> Struct:
+    """The echo, and what Azure adds."""
+    state = _echo(properties)
     for key, value in made.items():
         if isinstance(value, dict) and key in state.fields:
             _inner(state.fields[key]).update(value)
@@ -292,8 +304,7 @@ def _inner(value: Value) -> Struct:
 
 
 def _unknown(token: str, properties: Struct) -> Struct:
-    state = Struct()
-    state.CopyFrom(properties)
+    state = _echo(properties)
     for name in sdk.resource(token).outputs:
         if name not in state.fields:
             state.fields[name].string_value = UNKNOWN
@@ -302,8 +313,7 @@ def _unknown(token: str, properties: Struct) -> Struct:
 
 def _updated(token: str, request: Any) -> Struct:
     """In a preview of a change: what Azure made stays as it was, for the id does."""
-    state = Struct()
-    state.CopyFrom(request.news)
+    state = _echo(request.news)
     for name in sdk.resource(token).outputs:
         if name not in state.fields and name in request.olds.fields:
             state.fields[name].CopyFrom(request.olds.fields[name])

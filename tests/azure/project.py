@@ -1,0 +1,58 @@
+"""A Pulumi project of a test on the stand-in: the checkout's program, and a copy of a stack's configuration."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tests.azure.stand_in import SUBSCRIPTION, VARIABLE, StandInAzure
+from tests.e2e.project import ROOT, Project
+
+STACKS = ("dev", "qa", "prod")
+DIGEST = "sha256:" + "5e" * 32
+
+
+class AzureProject(Project):
+    """`variables`: those of the home and of the stand-in servers."""
+
+    def __init__(self, folder: Path, stack: str, azure: StandInAzure, variables: Mapping[str, str]) -> None:
+        super().__init__(folder, stack)
+        self.azure = azure
+        self.environment |= {
+            **variables,
+            VARIABLE: str(azure.folder),
+            "ARM_SUBSCRIPTION_ID": SUBSCRIPTION,
+            # As the launcher sets it for a stack on Azure in the checkout.
+            "PULUMI_OPTION_POLICY_PACK": str(ROOT / "policy"),
+        }
+        shutil.copy(ROOT / f"Pulumi.{stack}.yaml", self.configuration)
+        (folder / "examples").symlink_to(ROOT / "examples")
+        self._adapt(variables["ADDRESS"])
+
+    def settings(self) -> dict[str, Any]:
+        return {key.removeprefix("relevo:"): value for key, value in self._document()["config"].items()}
+
+    def azure_set(self, path: str, value: Any) -> None:
+        """A key below `relevo:azure`, e.g. "database.sku"."""
+        section = self.settings()["azure"]
+        inner = section
+        *parents, last = path.split(".")
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        inner[last] = value
+        self.set("azure", section)
+
+    def _adapt(self, resource_manager: str) -> None:
+        """What a committed file cannot have: a subscription, a resource manager, and a pin."""
+        document = self._document()
+        azure = document["config"]["relevo:azure"]
+        azure |= {"resourceManager": resource_manager, "subscription": SUBSCRIPTION}
+        word = f"cr{azure['name']}{self.stack}".replace("-", "")
+        document["config"]["relevo:image"] = f"{word}.azurecr.io/{azure['name']}@{DIGEST}"
+        document.pop("encryptionsalt", None)
+        with self.configuration.open("w") as file:
+            YAML().dump(document, file)
