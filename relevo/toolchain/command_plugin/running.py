@@ -100,7 +100,7 @@ class Group:
 
     def __init__(self, leader: subprocess.Popen[bytes]):
         self.leader = leader
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a second signal may interrupt the handler of the first
         self._ending: threading.Thread | None = None
 
     def end(self) -> None:
@@ -119,8 +119,10 @@ class Group:
     def wait(self) -> int:
         """The leader's exit status, when it has ended; once `end` was called, when all of it has."""
         status = self.leader.wait()
-        if self._ending is not None:
-            self._ending.join()
+        with self._lock:  # whoever ends it may not have got so far as to see it out
+            ending = self._ending
+        if ending is not None:
+            ending.join()
         return status
 
     def _see_out(self) -> None:
