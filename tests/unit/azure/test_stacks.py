@@ -1,0 +1,307 @@
+"""The committed stacks as the engine gets them: what is made, what waits, and what the release knows."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.azure import availability
+from components.azure.environment import Reference, process_environment
+from components.target import Deployment, Target, load_operations
+from stacks import azure
+from stacks.settings import Settings, SettingsError, load_file
+from tests.unit.azure.stand_in import StandInEngine
+
+ROOT = Path(__file__).parents[3]
+SUBSCRIPTION, TENANT = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
+DIGEST = "sha256:" + "0" * 64
+JOBS = ("jobs-manage", "jobs-backup", "jobs-dump")
+SINCE = 1_800_000_000
+# How many resources of a type each stack has, where it is not the same in all: dev, qa, prod.
+DIFFERING = {
+    "authorization:ManagementLockByScope": (0, 0, 4),
+    "cdn:AFDEndpoint": (3, 3, 4),
+    "cdn:AFDOrigin": (4, 4, 6),
+    "cdn:AFDOriginGroup": (3, 3, 4),
+    "cdn:Route": (4, 4, 5),
+    "monitor:DiagnosticSetting": (18, 19, 21),
+    "web:AppServicePlan": (1, 2, 3),
+    "web:WebApp": (2, 2, 3),
+    "web:WebAppDiagnosticLogsConfiguration": (2, 2, 3),
+    "web:WebAppFtpAllowed": (2, 2, 3),
+    "web:WebAppScmAllowed": (2, 2, 3),
+}
+SAME = 102  # of all other types, in each stack
+DATA = (  # Pulumi names of what holds data
+    "database-server",
+    "database-database",
+    "vault-vault",
+    "storage-account",
+    "storage-media",
+    "storage-backups",
+    "storage-logbook",
+    "registry-registry",
+    "group",
+)
+
+
+def settings_of(stack: str, **changed: Any) -> Settings:
+    image = f"crprestamos{stack}.azurecr.io/prestamos@{DIGEST}"
+    return load_file(ROOT / f"Pulumi.{stack}.yaml").model_copy(update={"image": image, **changed})
+
+
+def stand_in() -> StandInEngine:
+    engine = StandInEngine()
+    generated = {"value": "made once", "since": SINCE}
+    names = ("relevo-verify", "secret-key", "jwt-signing-key", "smoke-password")
+    engine.outputs = {
+        **{f"vault-{name}-value": generated for name in names},
+        "database-administrator-value": generated,
+        "database-password-value": generated,
+        "cache-key": {"since": SINCE},
+        "logs-insights": {
+            "creationDate": "2026-11-24T18:00:00+00:00",
+            "connectionString": "InstrumentationKey=1",
+        },
+        "logs-workspace": {"customerId": "workspace-customer"},
+        "front-door-profile": {"frontDoorId": "front-door-guid"},
+        "edge-public": {"hostName": "fde-public.z01.azurefd.net"},
+        **{
+            f"edge-verify-instance-{number}": {"hostName": f"fde-verify-{number}.z01.azurefd.net"}
+            for number in (1, 2, 3)
+        },
+        **{
+            f"{role}-identity-identity": {"clientId": f"{role}-client", "principalId": f"{role}-principal"}
+            for role in ("app", "jobs")
+        },
+    }
+    # What Azure answers of an identity is a map, what it is asked for is a list.
+    for name in (*(f"app-instance-{number}" for number in (1, 2, 3)), *JOBS, "app-worker"):
+        engine.outputs[name] = {"identity": {"type": "UserAssigned", "userAssignedIdentities": {}}}
+    engine.answers = {
+        "authorization:getClientConfig": {
+            "clientId": "",
+            "objectId": "",
+            "subscriptionId": SUBSCRIPTION,
+            "tenantId": TENANT,
+        },
+        "keyvault:getSecret": lambda asked: {
+            "properties": {"secretUri": "", "secretUriWithVersion": f"https://kv/{asked['secretName']}/v1"}
+        },
+        "redisenterprise:listDatabaseKeys": {"primaryKey": "a key", "secondaryKey": "another"},
+    }
+    return engine
+
+
+@dataclass
+class Built:
+    engine: StandInEngine
+    target: Target
+    facts: dict[str, Any]
+    asked: list[Any]  # what ARM would have been asked before anything was made
+
+    def inputs(self, type_: str) -> list[dict[str, Any]]:
+        return [self.engine.plain(name) for name in self.engine.of_type(type_)]
+
+    def before(self, first: str, then: str) -> bool:
+        made = list(self.engine.made)
+        return made.index(first) < made.index(then)
+
+
+def build(stack: str, engine: StandInEngine, **changed: Any) -> Built:
+    asked: list[Any] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(availability, "refuse_taken", lambda names, **where: asked.append((names, where)))
+        target = engine.build(lambda: azure.compose(stack, ROOT, settings_of(stack, **changed)))
+    return Built(engine, target, engine.value(target.facts), asked)
+
+
+@pytest.fixture(scope="module", params=["dev", "qa", "prod"])
+def built(request: pytest.FixtureRequest) -> Built:
+    return build(request.param, stand_in())
+
+
+def test_every_part_is_made_once(built: Built) -> None:
+    index = ("dev", "qa", "prod").index(built.target.stack)
+    made = Counter(made.type.removeprefix("azure-native:") for made in built.engine.made.values())
+    assert {type_: made.pop(type_, 0) for type_ in DIFFERING} == {
+        type_: counts[index] for type_, counts in DIFFERING.items()
+    }
+    assert sum(made.values()) == SAME, made
+
+
+def test_whoever_runs_has_its_roles_and_secrets_before_it_starts(built: Built) -> None:
+    for first in (
+        "app-identity-pulls",
+        "app-identity-writes-media",
+        "jobs-identity-writes-backups",
+        "vault-app-reads",
+        "vault-jobs-reads",
+        "vault-secret-key",
+        "database-url",
+        "cache-url",
+        "logs-insights-connection",
+    ):
+        for then in ("app-instance-1", "jobs-manage"):
+            assert built.before(first, then), (first, then)
+
+
+def test_each_identity_writes_where_it_must_and_nowhere_else(built: Built) -> None:
+    writers = {
+        (grant["principalId"], grant["scope"].rpartition("/")[2])
+        for grant in built.inputs("authorization:RoleAssignment")
+        if "containers" in grant["scope"]
+    }
+    assert writers == {
+        ("app-principal", "media"),
+        ("jobs-principal", "media"),
+        ("jobs-principal", "backups"),
+        ("jobs-principal", "logbook-lock"),
+    }
+
+
+def test_the_jobs_administer_the_database(built: Built) -> None:
+    (administrator,) = built.inputs("dbforpostgresql:AdministratorsMicrosoftEntra")
+    assert administrator["objectId"] == "jobs-principal"
+    assert administrator["principalName"] == f"id-prestamos-{built.target.stack}-jobs"
+
+
+def test_front_door_leads_to_each_site_and_the_sites_let_only_it_in(built: Built) -> None:
+    stack = built.target.stack
+    hosts = {f"app-prestamos-{stack}-{name}.azurewebsites.net" for name in built.target.instances}
+    assert {origin["hostName"] for origin in built.inputs("cdn:AFDOrigin")} == hosts
+    for site in built.inputs("web:WebApp"):
+        (rule,) = site["siteConfig"]["ipSecurityRestrictions"]
+        assert rule["headers"] == {"x-azure-fdid": ["front-door-guid"]}
+        assert site["virtualNetworkSubnetId"] == "network-app-id"
+
+
+def test_containers_are_given_every_secret_that_a_release_may_refer_to(built: Built) -> None:
+    for job in built.inputs("app:Job"):
+        assert {secret["name"]: secret["keyVaultUrl"] for secret in job["configuration"]["secrets"]} == {
+            name: f"https://kv-prestamos-{built.target.stack}.vault.azure.net/secrets/{name}"
+            for name in (
+                "cache-url",
+                "database-password",
+                "database-url",
+                "jwt-signing-key",
+                "secret-key",
+                "smoke-password",
+            )
+        }
+
+
+def test_the_scheduled_dump_runs_the_pinned_artefact(built: Built) -> None:
+    job = built.engine.plain("jobs-dump")
+    (container,) = job["template"]["containers"]
+    assert container["image"] == built.facts["image"]
+    assert {variable["name"]: variable.get("value") for variable in container["env"]} == {
+        "AZURE_CLIENT_ID": "jobs-client",
+        "PGHOST": f"psql-prestamos-{built.target.stack}.postgres.database.azure.com",
+        "PGPORT": "5432",
+        "PGDATABASE": "app",
+        "PGUSER": "app",
+        "PGPASSWORD": None,
+        "PGSSLMODE": "verify-full",
+        "PGSSLROOTCERT": "/etc/ssl/certs/ca-certificates.crt",
+        "RELEVO_BLOBS": f"stprestamos{built.target.stack}.blob.core.windows.net",
+        "RELEVO_BACKUPS": "backups",
+        "RELEVO_MEDIA": "media",
+    }
+
+
+def test_what_holds_data_is_guarded_in_prod_alone(built: Built) -> None:
+    guarded = {name for name in DATA if built.engine.made[name].guarded}
+    assert guarded == (set(DATA) if built.target.stack == "prod" else set())
+
+
+def test_the_name_is_asked_for_where_the_login_is(built: Built) -> None:
+    ((names, where),) = built.asked
+    assert names.of("kv") == f"kv-prestamos-{built.target.stack}"
+    assert where == {"subscription": SUBSCRIPTION, "resource_manager": "https://management.azure.com"}
+
+
+def test_the_release_gets_facts_without_secrets_and_can_act_on_them(built: Built) -> None:
+    text = json.dumps(built.facts)
+    assert "made once" not in text
+    assert "a key" not in text
+    operations = load_operations(built.target.operations, built.facts)
+    assert operations.public_url == "https://fde-public.z01.azurefd.net"
+    assert operations.database().host == f"psql-prestamos-{built.target.stack}.postgres.database.azure.com"
+    assert built.facts["sites"]["instance-2"] == {
+        "name": f"app-prestamos-{built.target.stack}-instance-2",
+        "host": f"app-prestamos-{built.target.stack}-instance-2.azurewebsites.net",
+        "verify_url": "https://fde-verify-2.z01.azurefd.net",
+    }
+    assert built.facts["identity"]["jobs"] == {"id": "jobs-identity-identity-id", "client_id": "jobs-client"}
+    assert built.facts["secret_versions"] == dict.fromkeys(
+        ("SECRET_KEY", "JWT_SIGNING_KEY", "SMOKE_PASSWORD"), "v1"
+    )
+
+
+def test_a_process_finds_hosts_in_text_and_secrets_as_references(built: Built) -> None:
+    deployment = Deployment(image=built.facts["image"], version="v1", release="r1")
+    found = process_environment(built.facts, process="web", name="instance-1", deployment=deployment)
+    site = f"app-prestamos-{built.target.stack}-instance-1.azurewebsites.net"
+    assert found["ALLOWED_HOSTS"] == f"fde-public.z01.azurefd.net,{site},fde-verify-1.z01.azurefd.net"
+    assert found["DATABASE_URL"] == Reference("database-url")
+    assert found["SECRET_KEY"] == Reference("secret-key")
+
+
+def test_workers_and_threads_fit_the_connections_of_the_database(built: Built) -> None:
+    app, sites = built.facts["app"], built.inputs("web:WebApp")
+    workers = max(plan["sku"]["capacity"] for plan in built.inputs("web:AppServicePlan"))
+    limit = {"dev": 429, "qa": 859, "prod": 1718}[built.target.stack]
+    assert 0 < len(sites) * workers * app["workers"] * app["threads"] < limit
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        (
+            {"image": f"app@{DIGEST}"},
+            f"relevo:image is app@{DIGEST}, but crprestamosdev.azurecr.io/prestamos@",
+        ),
+        ({"image": f"crprestamosqa.azurecr.io/prestamos@{DIGEST}"}, "from this stack's registry;"),
+        (
+            {"subscription": "33333333-3333-3333-3333-333333333333"},
+            "relevo:azure.subscription is 33333333-3333-3333-3333-333333333333, but the login's is 1111",
+        ),
+    ],
+    ids=["local image", "image of qa", "subscription"],
+)
+def test_what_is_not_of_this_stack_is_refused_before_anything_is_made(
+    changed: dict[str, Any], expected: str
+) -> None:
+    given = settings_of("dev").azure
+    assert given is not None
+    if "subscription" in changed:
+        changed = {"azure": given.model_copy(update=changed)}
+    engine = stand_in()
+    with pytest.raises(SettingsError) as caught:
+        build("dev", engine, **changed)
+    assert expected in str(caught.value)
+    assert engine.made == {}
+
+
+def test_further_processes_are_container_apps_in_the_same_network() -> None:
+    app = settings_of("dev").app
+    worker = {
+        "worker": {"command": ["python", "manage.py", "run_worker"], "environment": {"QUEUE": "default"}}
+    }
+    changed = type(app).model_validate({**app.model_dump(exclude={"probe", "build"}), "processes": worker})
+    built = build("dev", stand_in(), app=changed)
+    (process,) = built.inputs("app:ContainerApp")
+    assert process["environmentId"] == "jobs-environment-id"
+    assert built.target.processes == ("worker",)
+    assert built.facts["sites"]["worker"] == {
+        "name": "ca-prestamos-dev-worker",
+        "host": None,
+        "verify_url": None,
+    }
+    assert built.facts["processes"]["worker"]["environment"] == {"QUEUE": "default"}
