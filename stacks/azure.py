@@ -195,6 +195,7 @@ def compose(stack: str, _root: Path, settings: Settings) -> Target:
             place=place,
             workspace_id=logs.workspace_id,
             front_door_id=front_door.id,
+            endpoint_host=edge.endpoint_host,
             database_id=db.server_id,
             max_connections=sizing.server_size(azure.database.sku).max_connections,
             emails=azure.monitoring.emails,

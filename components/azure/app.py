@@ -15,7 +15,7 @@ from pulumi_azure_native import app, web
 from components.azure.diagnostics import diagnostics
 from components.azure.naming import Names
 from components.azure.place import Place
-from components.azure.sizing import check_cpu, check_plan
+from components.azure.sizing import check_cpu, check_plan, plan_size
 
 # What a container app runs until its first release ("Quickstart: Deploy your first container app").
 PLACEHOLDER_IMAGE = "mcr.microsoft.com/k8se/quickstart:latest"
@@ -57,8 +57,13 @@ class AppArgs:
     secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        regions = dict.fromkeys(region.location for region in self.instances.values())
-        check_plan(self.sku, workers=self.workers, zone_redundant=self.zone_redundant, regions=[*regions])
+        check_plan(
+            self.sku,
+            workers=self.workers,
+            zone_redundant=self.zone_redundant,
+            regions=[region.location for region in self.instances.values()],
+        )
+        check_cpu("relevo:azure.app.processCores", self.process_cores)
 
 
 def site_name(names: Names, instance: str) -> str:
@@ -95,14 +100,11 @@ class App(pulumi.ComponentResource):
         plans = self._plans()
         self.site_names = {instance: site_name(names, instance) for instance in args.instances}
         self.site_hosts = {instance: site_host(names, instance) for instance in args.instances}
-        self.sites = {
-            instance: self._site(instance, region, plans[self._plan_of(instance)])
-            for instance, region in args.instances.items()
-        }
-        self.site_ids = {instance: site.id for instance, site in self.sites.items()}
-        self.plan_ids = {plan: made.id for plan, made in plans.items()}
         self.process_names = {process: process_name(names, process) for process in args.processes}
-        self.processes = {process: self._process(process) for process in args.processes}
+        for instance, region in args.instances.items():
+            self._site(instance, region, plans[self._plan_of(instance)])
+        for process in args.processes:
+            self._process(process)
         self.register_outputs(
             {
                 "site_names": self.site_names,
@@ -116,12 +118,7 @@ class App(pulumi.ComponentResource):
 
     def _plans(self) -> dict[str, web.AppServicePlan]:
         args, place = self._args, self._args.place
-        size = check_plan(
-            args.sku,
-            workers=args.workers,
-            zone_redundant=args.zone_redundant,
-            regions=[region.location for region in args.instances.values()],
-        )
+        size = plan_size(args.sku)
         located = {self._plan_of(instance): region.location for instance, region in args.instances.items()}
         plans = {}
         for plan, location in located.items():
@@ -146,7 +143,7 @@ class App(pulumi.ComponentResource):
             )
         return plans
 
-    def _site(self, instance: str, region: Region, plan: web.AppServicePlan) -> web.WebApp:
+    def _site(self, instance: str, region: Region, plan: web.AppServicePlan) -> None:
         args, place = self._args, self._args.place
         child = pulumi.ResourceOptions(parent=self)
         site = web.WebApp(
@@ -195,7 +192,6 @@ class App(pulumi.ComponentResource):
             opts=child,
         )
         diagnostics(self, f"{self.pulumi_resource_name}-{instance}-diagnostics", site.id, args.workspace_id)
-        return site
 
     def _site_config(self) -> web.SiteConfigArgs:
         args = self._args
@@ -234,9 +230,9 @@ class App(pulumi.ComponentResource):
             vnet_route_all_enabled=True,
         )
 
-    def _process(self, process: str) -> app.ContainerApp:
+    def _process(self, process: str) -> None:
         args, place = self._args, self._args.place
-        return app.ContainerApp(
+        app.ContainerApp(
             f"{self.pulumi_resource_name}-{process}",
             container_app_name=process_name(place.names, process),
             resource_group_name=place.resource_group,

@@ -122,10 +122,9 @@ class Edge(pulumi.ComponentResource):
         verify = self._verify()
 
         self.verify_hosts = {instance: made.host_name for instance, made in verify.items()}
-        self.origin_group = "app"
-        self.origin_names = {instance: instance for instance in args.origins}
+        self.endpoint_host = endpoint.host_name  # Front Door's own name for the public address
         self.host: pulumi.Output[str] = (
-            pulumi.Output.from_input(args.custom_domain) if args.custom_domain else endpoint.host_name
+            pulumi.Output.from_input(args.custom_domain) if args.custom_domain else self.endpoint_host
         )
         self.url = pulumi.Output.concat("https://", self.host)
         # What must be in DNS before the certificate is issued; None without a domain of one's own.

@@ -103,16 +103,17 @@ class Jobs(pulumi.ComponentResource):
         diagnostics(self, f"{name}-diagnostics", self._environment.id, args.workspace_id)
         self.environment_id = self._environment.id
         self.job_names = {kind: job_name(place.names, kind) for kind in KINDS}
-        self.jobs = {kind: self._job(kind) for kind in KINDS}
+        for kind in KINDS:
+            self._job(kind)
         if args.dump is not None:
-            self.jobs[DUMP] = self._job(DUMP, args.dump)
+            self._job(DUMP, args.dump)
         self.register_outputs({"environment_id": self.environment_id, "job_names": self.job_names})
 
-    def _job(self, kind: str, scheduled: ScheduledDump | None = None) -> app.Job:
+    def _job(self, kind: str, scheduled: ScheduledDump | None = None) -> None:
         """A scheduled one is started as it is declared, so it has the artefact and a command of its own."""
         args, place = self._args, self._args.place
         once = {"parallelism": 1, "replica_completion_count": 1}
-        return app.Job(
+        app.Job(
             f"{self.pulumi_resource_name}-{kind}",
             job_name=job_name(place.names, kind),
             resource_group_name=place.resource_group,

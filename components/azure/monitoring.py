@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pulumi
 from pulumi_azure_native import applicationinsights, monitor, operationalinsights
@@ -79,7 +79,6 @@ class Logs(pulumi.ComponentResource):
         )
         self.workspace_id = workspace.id
         self.workspace_customer_id = workspace.customer_id
-        self.insights_id = insights.id
         self.connection_string = pulumi.Output.secret(insights.connection_string)
         # Seconds since 1970, for the expiry of the connection string in the vault.
         self.created = insights.creation_date.apply(
@@ -104,7 +103,7 @@ class MetricRule:
     threshold: float
     minutes: int
     below: bool = False
-    each: str | None = None  # a dimension: each of its values is watched by itself
+    dimension: Literal["Origin", "Endpoint"] | None = None  # each origin by itself; the public endpoint only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +119,8 @@ class LogRule:
     resolves: bool = True  # by itself, once the query gives nothing any more
 
 
-# "Supported metrics for Microsoft.Cdn/profiles"
+# "Supported metrics for Microsoft.Cdn/profiles". What users get is what the public endpoint answers: those for
+# the verification answer with errors in every release, while an instance starts.
 FRONT_DOOR = (
     MetricRule(
         name="errors-5xx",
@@ -129,6 +129,7 @@ FRONT_DOOR = (
         metric="Percentage5XX",
         threshold=2,
         minutes=5,
+        dimension="Endpoint",
     ),
     MetricRule(
         name="surge-4xx",
@@ -137,6 +138,7 @@ FRONT_DOOR = (
         metric="Percentage4XX",
         threshold=30,
         minutes=15,
+        dimension="Endpoint",
     ),
     MetricRule(
         name="unhealthy-origin",
@@ -146,7 +148,7 @@ FRONT_DOOR = (
         threshold=50,
         minutes=5,
         below=True,
-        each="Origin",
+        dimension="Origin",
     ),
 )
 
@@ -219,11 +221,12 @@ def database_rules(max_connections: int) -> tuple[MetricRule, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class MonitoringArgs:
-    """`emails`: who is told. `max_connections`: of the database."""
+    """`emails`: who is told. `max_connections`: of the database. `endpoint_host`: Front Door's public one."""
 
     place: Place
     workspace_id: pulumi.Input[str]
     front_door_id: pulumi.Input[str]  # resource id of the profile
+    endpoint_host: pulumi.Input[str]
     database_id: pulumi.Input[str]
     max_connections: int
     emails: Sequence[str]
@@ -264,6 +267,10 @@ class Monitoring(pulumi.ComponentResource):
 
     def _metric_alert(self, rule: MetricRule, resource_id: pulumi.Input[str]) -> None:
         place = self._args.place
+        watched: dict[str, list[pulumi.Input[str]]] = {
+            "Origin": ["*"],
+            "Endpoint": [self._args.endpoint_host],
+        }
         monitor.MetricAlert(
             f"{self.pulumi_resource_name}-{rule.name}",
             rule_name=rule.name,
@@ -286,9 +293,11 @@ class Monitoring(pulumi.ComponentResource):
                         threshold=rule.threshold,
                         time_aggregation=monitor.AggregationTypeEnum.AVERAGE,
                         dimensions=[
-                            monitor.MetricDimensionArgs(name=rule.each, operator="Include", values=["*"])
+                            monitor.MetricDimensionArgs(
+                                name=rule.dimension, operator="Include", values=watched[rule.dimension]
+                            )
                         ]
-                        if rule.each
+                        if rule.dimension
                         else [],
                     )
                 ],

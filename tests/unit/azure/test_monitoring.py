@@ -42,6 +42,7 @@ def _monitoring(**changed: Any) -> Monitoring:
         "place": place(),
         "workspace_id": "workspace-id",
         "front_door_id": "front-door-id",
+        "endpoint_host": "public.z01.azurefd.net",
         "database_id": "database-id",
         "max_connections": 859,
         "emails": ("team@example.org",),
@@ -137,6 +138,17 @@ def test_a_metric_out_of_bounds_tells_the_people(
         operator,
         threshold,
     )
+
+
+@pytest.mark.parametrize("name", ["errors-5xx", "surge-4xx"])
+def test_errors_are_counted_at_the_public_address_alone(engine: StandInEngine, name: str) -> None:
+    """Where an instance is verified, every release gets errors while it starts."""
+    engine.build(_monitoring)
+
+    (criterion,) = engine.made[f"monitoring-{name}"].inputs["criteria"]["allOf"]
+    assert criterion["dimensions"] == [
+        {"name": "Endpoint", "operator": "Include", "values": ["public.z01.azurefd.net"]}
+    ]
 
 
 def test_each_origin_is_watched_by_itself(engine: StandInEngine) -> None:
