@@ -119,8 +119,8 @@ class LogRule:
     resolves: bool = True  # by itself, once the query gives nothing any more
 
 
-# "Supported metrics for Microsoft.Cdn/profiles". What users get is what the public endpoint answers: those for
-# the verification answer with errors in every release, while an instance starts.
+# "Supported metrics for Microsoft.Cdn/profiles". What users get is what the public endpoint answers: those
+# for the verification answer with errors in every release, while an instance starts.
 FRONT_DOOR = (
     MetricRule(
         name="errors-5xx",
