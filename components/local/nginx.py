@@ -85,9 +85,10 @@ def _http(settings: EdgeSettings, serving: Collection[str]) -> list[str]:
             "    least_conn;",
             # gunicorn could close a pooled connection at the moment it is reused, which loses a POST.
             "    keepalive 0;",
-            # The others are left out: one that is alone is never taken for failed.
+            # A refusal costs nothing here, so only many of them take an instance out. Those that are not in
+            # rotation are left out, not down: one that is alone is never taken for failed.
             *(
-                f"    server {HOST}:{settings.instances[name]} max_fails=3 fail_timeout=1s;"
+                f"    server {HOST}:{settings.instances[name]} max_fails=10 fail_timeout=1s;"
                 for name in serving
             ),
             "}",
@@ -317,24 +318,28 @@ def _wait_until_left(
 
 def _may_reach(worker: psutil.Process, port: int, others: Collection[int]) -> int:
     """How many of a worker's clients are served by the instance on `port`, or by none at the moment."""
-    remote = [found.raddr.port for found in _connections(worker) if found.raddr]
+    connections = _connections(worker)
+    if connections is None:
+        return 1
+    remote = [found.raddr.port for found in connections if found.raddr]
     here = remote.count(port)
     elsewhere = sum(remote.count(other) for other in others)
     return max(here, len(remote) - here - 2 * elsewhere)  # each request has two: its client's, its instance's
 
 
 def _listens(process: psutil.Process) -> bool:
-    return any(found.status == psutil.CONN_LISTEN for found in _connections(process))
+    connections = _connections(process)
+    return connections is None or any(found.status == psutil.CONN_LISTEN for found in connections)
 
 
-def _connections(process: psutil.Process) -> list[Any]:
-    """None of one that has ended."""
+def _connections(process: psutil.Process) -> list[Any] | None:
+    """[] of a process that has ended, None of one that is ending: then only root may look."""
     try:
         return process.net_connections("tcp")
-    except psutil.Error:
-        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-            raise
+    except psutil.NoSuchProcess:
         return []
+    except psutil.AccessDenied:
+        return None if process.is_running() and process.status() != psutil.STATUS_ZOMBIE else []
 
 
 def _ask(port: int) -> dict[str, Any]:
