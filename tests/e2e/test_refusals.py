@@ -47,7 +47,7 @@ def test_a_bad_configuration_changes_nothing(site: Project, key: str, value: Any
     text, record, state = site.configuration.read_text(), site.record(), site.exported
     site.set(key, value)
     try:
-        output = site.up(status=None)
+        output = site.up(status=None, preview=True)
         assert expected in output
         assert "Traceback" not in output
     finally:
