@@ -47,7 +47,7 @@ def test_a_bad_configuration_changes_nothing(site: Project, key: str, value: Any
     text, record, state = site.configuration.read_text(), site.record(), site.exported
     site.set(key, value)
     try:
-        output = site.up(status=None, preview=True)
+        output = site.up(status=None)
         assert expected in output
         assert "Traceback" not in output
     finally:
@@ -73,7 +73,7 @@ def test_unsafe_settings_are_refused_by_preflight(
     text = site.configuration.read_text()
     site.set("app", with_variable(configuration, **variables))
     try:
-        output = site.up(status=1)
+        output = site.up(status=1, preview=False)
     finally:
         site.configuration.write_text(text)
     assert expected in output
@@ -92,7 +92,7 @@ def test_a_migration_that_breaks_the_running_version_needs_to_be_accepted(
     assert set(site.versions().values()) == {"v2"}
 
     site.set("acceptIncompatible", "v3")
-    site.up()
+    site.up(preview=False)
     assert set(site.versions().values()) == {"v3"}
     site.unset("acceptIncompatible")
 
@@ -107,12 +107,12 @@ def test_a_rollback_over_a_migration_that_breaks_it_is_refused(
 
 def test_two_releases_at_once_are_refused_by_the_engines_lock(site: Project, digests: dict[str, str]) -> None:
     site.pin(digests["v4"])
-    first = site.start(*site.up_command())
+    first = site.start(*site.up_command(preview=False))
     try:
         before = len(site.record())
         while len(site.record()) == before:
             assert first.poll() is None
-        second = site.up(status=None)
+        second = site.up(status=None, preview=False)
     finally:
         output, _ = first.communicate(timeout=300)
     assert "locked" in second

@@ -66,7 +66,7 @@ def test_the_first_up_serves_the_site(site: Project) -> None:
 def test_an_unchanged_stack_does_nothing_at_all(site: Project) -> None:
     before = site.record()
     pids = {process.pid for process in site.processes()}
-    output = site.up(preview=True)
+    output = site.up()
     assert "unchanged" in output
     assert not any(word in output for word in ("created", "updated", "replaced", "deleted"))
     assert site.record() == before
@@ -125,7 +125,7 @@ def test_a_broken_release_stops_where_it_should_and_the_old_version_serves(
         site.set("limits", {"readySeconds": 15})  # it is never ready
     site.pin(digests[tag])
     with Load(site.url, CATALOGUE) as load:
-        output = site.up(status=1)
+        output = site.up(status=1, preview=False)
         assert serving(site) == {"v1"}
     site.unset("limits")
     assert load.measured.failures == 0, load.measured
@@ -143,7 +143,7 @@ def test_a_broken_release_stops_where_it_should_and_the_old_version_serves(
 def up_in_step(project: Project, step: str) -> Iterator[subprocess.Popen[str]]:
     """A `pulumi up`, as soon as the record says that the step has begun. Killed with -9 at the end."""
     before = len(project.record())
-    process = project.start(*project.up_command())
+    process = project.start(*project.up_command(preview=False))
     try:
         deadline = time.monotonic() + 120
         while not any(
@@ -187,7 +187,7 @@ def test_a_release_cancelled_by_ctrl_c_is_closed_as_that_and_goes_on_at_the_next
         assert set(site.versions().values()) == {"v1"}
         assert serving(site) == {"v1"}
         assert httpx.get(f"{url}/readyz/").status_code == 200
-    site.up()
+    site.up(preview=False)
     assert verdicts(site)[-1] == "release succeeded"
     assert serving(site) == {"v2"}
 
@@ -201,7 +201,7 @@ def test_a_release_killed_in_every_step_converges(site: Project, digests: dict[s
         with up_in_step(site, step):
             pass
         assert httpx.get(f"{url}/readyz/").status_code == 200, f"after the kill in {step}"
-    site.up()
+    site.up(preview=False)
 
     assert serving(site) == {"v1"}
     release = site.last_release()
