@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-APP = "/app"  # the project's folder, with manage.py
+APP = "/app"  # the source; the image works in the folder in it that has manage.py
 APP_PYTHON = f"{APP}/.venv/bin/python"
 TOOLS_PYTHON = "/relevo/bin/python"  # ours, with components/ and the clients of Azure
 STATIC_ROOT = "/static"  # filled when the image is built
@@ -43,5 +43,7 @@ def started(name: str, argv: Sequence[str]) -> tuple[str, ...]:
 
 
 def job(words: Sequence[str]) -> tuple[str, ...]:
-    """`words`: "manage.py migrate --noinput", "django_facts.py settings SALT", "schema" or "dump"."""
+    """`words`: "manage.py migrate --noinput", "django_facts.py settings SALT", "schema", "role" or
+    "dump NAME".
+    """
     return (TOOLS_PYTHON, "-m", "components.azure.run", "--", *words)

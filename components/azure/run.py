@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from azure.core.exceptions import AzureError
 
-from components.azure.image import APP, APP_PYTHON
+from components.azure.image import APP_PYTHON
 from components.azure.login import blobs
 from components.azure.marker import Ended
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from azure.storage.blob import BlobClient
 
 DJANGO_FACTS = Path(__file__).parents[1] / "release" / "django_facts.py"
-OUR_OWN = ("dump", "schema")
+OUR_OWN = ("dump", "role", "schema")
 EVERY_SECONDS = 1.0
 LONGEST_LINE = 64 * 1024
 BLOCK = 2 * 1024 * 1024  # an append takes 4 MiB, in every API version ("Append Block")
@@ -68,12 +68,15 @@ class Log:
                 del self._waiting[: len(block)]
 
 
-def execute(argv: Sequence[str], *, directory: str, key: str, log: Log) -> int:
-    """Returns the command's exit status, after its whole output and how it ended are written."""
+def execute(argv: Sequence[str], *, key: str, log: Log) -> int:
+    """Returns the command's exit status, after its whole output and how it ended are written.
+
+    It runs where this does: in the image's working directory, which has manage.py.
+    """
     began = time.monotonic()
     try:
         process = subprocess.Popen(
-            argv, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
     except OSError as error:
         _write(log, f"{argv[0]}: {error.strerror}\n".encode())
@@ -139,7 +142,7 @@ def _blob() -> BlobClient | None:
 
 def main(arguments: list[str]) -> int:
     argv = command(arguments[arguments.index("--") + 1 :])
-    return execute(argv, directory=APP, key=os.environ["RELEVO_KEY"], log=Log(_blob()))
+    return execute(argv, key=os.environ["RELEVO_KEY"], log=Log(_blob()))
 
 
 if __name__ == "__main__":

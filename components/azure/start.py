@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping
 
 from components.azure.environment import UNRESOLVED
-from components.azure.image import APP
 from components.azure.marker import Started
 
 
@@ -39,13 +38,13 @@ def fault(environment: Mapping[str, str]) -> str | None:
     return None
 
 
-def main(arguments: list[str], directory: str = APP) -> int:
+def main(arguments: list[str]) -> int:
+    """The process starts where this does: in the image's working directory, which has manage.py."""
     argv = arguments[arguments.index("--") + 1 :]
     try:
         print(announcement(os.environ).to_line(), flush=True)
         if wrong := fault(os.environ):
             raise ValueError(wrong)
-        os.chdir(directory)
         os.execvp(argv[0], argv)
     except (KeyError, OSError, ValueError) as error:
         print(f"[CRITICAL] relevo: {error}", flush=True)

@@ -1,0 +1,110 @@
+"""The application's database and its role there: `python -m components.azure.role`, a job's command.
+
+Made by the jobs' identity, since who makes a database with ARM cannot say whose it is: it belongs to the
+server's built-in administrator, and nobody else may give it away.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import psycopg
+from psycopg import sql
+
+from components.azure.database_login import token
+from components.azure.dump import connect
+from components.target import TargetError
+
+# Cluster-wide and of other databases: whatever the role owns besides its database and what is in that.
+OWNED_ELSEWHERE = """
+SELECT coalesce('what is in database ' || elsewhere.datname,
+                pg_describe_object(owned.classid, owned.objid, 0))
+  FROM pg_shdepend AS owned
+  JOIN pg_roles AS role ON owned.refclassid = 'pg_authid'::regclass AND owned.refobjid = role.oid
+  LEFT JOIN pg_database AS elsewhere ON elsewhere.oid = owned.dbid
+  LEFT JOIN pg_database AS itself ON owned.classid = 'pg_database'::regclass AND itself.oid = owned.objid
+ WHERE owned.deptype = 'o' AND role.rolname = %(role)s
+   AND coalesce(elsewhere.datname, itself.datname, '') <> %(database)s
+ LIMIT 1
+"""
+
+
+def make(database: str, role: str, password: str) -> None:
+    """Have both, whatever there is: the role logs in with `password`, owns the database and may do no more.
+
+    Raises `TargetError` if the server has a role of this name that is somebody else's, or a database.
+    """
+    with connect(None) as server:
+        try:
+            exists = _is_ours(server, database, role)
+            # The server logs such a statement, so it gets what proves the password, and not the password.
+            proof = server.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+            server.execute(
+                sql.SQL("{} ROLE {} LOGIN NOCREATEDB NOCREATEROLE PASSWORD {}").format(
+                    sql.SQL("ALTER" if exists else "CREATE"),
+                    sql.Identifier(role),
+                    sql.Literal(proof.decode()),
+                )
+            )
+            # Only a member of it may give it a database, or read all that it has for a backup.
+            server.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
+            _own(server, database, role)
+        except psycopg.Error as error:
+            raise TargetError(
+                f"the database's server refuses to make {database} of {role} ({error.diag.message_primary or 'the connection is lost'}), "
+                f"but the jobs' identity administers it; see who made them, and remove or rename them."
+            ) from None
+    with connect(database) as connection:
+        # Its owner's since PostgreSQL 15, and everybody's before that, unless somebody has changed it.
+        if not _one(connection, "SELECT has_schema_privilege(%s, 'public', 'CREATE')", role):
+            connection.execute(sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(sql.Identifier(role)))
+
+
+def _is_ours(server: psycopg.Connection, database: str, role: str) -> bool:
+    """False: there is none yet."""
+    found = server.execute(
+        "SELECT rolsuper OR rolcreaterole OR rolreplication OR rolbypassrls OR rolname = current_user "
+        "FROM pg_roles WHERE rolname = %s",
+        [role],
+    ).fetchone()
+    if found is None:
+        return False
+    elsewhere = server.execute(OWNED_ELSEWHERE, {"role": role, "database": database}).fetchone()
+    if not found[0] and elsewhere is None:
+        return True
+    what = f"owns {elsewhere[0]}" if elsewhere else "administers the server"
+    raise TargetError(
+        f"relevo:database.user is {role}, but the server has a role of this name that {what}; "
+        f"take another name."
+    )
+
+
+def _own(server: psycopg.Connection, database: str, role: str) -> None:
+    owner = _one(server, "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", database)
+    names = {"database": sql.Identifier(database), "role": sql.Identifier(role)}
+    if owner is None:
+        server.execute(sql.SQL("CREATE DATABASE {database} OWNER {role} ENCODING 'UTF8'").format(**names))
+    elif owner != role:
+        server.execute(sql.SQL("ALTER DATABASE {database} OWNER TO {role}").format(**names))
+
+
+def _one(connection: psycopg.Connection, query: str, value: str) -> object:
+    """The first column of the first row; None where there is none."""
+    row = connection.execute(query.encode(), [value]).fetchone()
+    return row[0] if row else None
+
+
+def main() -> int:
+    os.environ["PGPASSWORD"] = token()
+    try:
+        make(os.environ["PGDATABASE"], os.environ["RELEVO_ROLE"], os.environ["RELEVO_ROLE_PASSWORD"])
+    except TargetError as fault:
+        print(fault, flush=True)
+        return 1
+    print(f"{os.environ['PGDATABASE']} belongs to {os.environ['RELEVO_ROLE']}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

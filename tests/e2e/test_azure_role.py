@@ -1,0 +1,185 @@
+"""The job that gives the application its database, against a real PostgreSQL, as one who is no superuser."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from components.azure import role
+
+TOKEN = "of-the-jobs-identity-91c2"
+PASSWORD = "of-the-application-4e07"
+
+
+@dataclass(frozen=True)
+class Server:
+    superuser: str  # URL
+    administrator: str
+    database: str
+    user: str
+
+    def query(self, text: str, *values: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.superuser, dbname=database, autocommit=True) as connection:
+            cursor = connection.execute(text.encode(), values)
+            return cursor.fetchall() if cursor.description else []
+
+    def application(self, password: str = PASSWORD) -> psycopg.Connection:
+        return psycopg.connect(
+            self.superuser, dbname=self.database, user=self.user, password=password, autocommit=True
+        )
+
+    @property
+    def proof(self) -> str:
+        return self.query("SELECT rolpassword FROM pg_authid WHERE rolname = %s", self.user)[0][0]
+
+
+@pytest.fixture
+def server(new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> Server:
+    """With names of its own; its administrator may do what one of Entra ID may: no superuser."""
+    url, word = new_database(), secrets.token_hex(4)
+    server = Server(url, f"id-{word}-jobs", f"assets_{word}", f"assets_{word}")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE ROLE {} LOGIN CREATEDB CREATEROLE PASSWORD {}").format(
+                sql.Identifier(server.administrator), sql.Literal(TOKEN)
+            )
+        )
+    address = urlsplit(url)
+    for name, value in {
+        "PGHOST": address.hostname,
+        "PGPORT": str(address.port),
+        "PGUSER": server.administrator,
+        "PGDATABASE": server.database,
+        "PGPASSWORD": "replaced by a token",
+        "RELEVO_ROLE": server.user,
+        "RELEVO_ROLE_PASSWORD": PASSWORD,
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(role, "token", lambda: TOKEN)
+    return server
+
+
+def test_the_application_owns_its_database_and_may_do_no_more(server: Server) -> None:
+    assert role.main() == 0
+
+    with server.application() as connection:
+        connection.execute("CREATE TABLE loans (id int)")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("CREATE DATABASE another")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("CREATE ROLE another")
+    (owner,) = server.query(
+        "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", server.database
+    )
+    assert owner == (server.user,)
+    memberships = "SELECT 1 FROM pg_auth_members WHERE member = %s::regrole"
+    assert server.query(memberships, f'"{server.user}"') == []
+
+
+def test_the_server_is_told_a_proof_of_the_password_and_nobody_the_password(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The server logs each ALTER ROLE with all its words."""
+    told: list[str] = []
+    execute = psycopg.Connection.execute
+
+    def listening(connection: psycopg.Connection, query: Any, *rest: Any) -> Any:
+        words = query.as_string(connection) if isinstance(query, sql.Composable) else str(query)
+        told.append(words)
+        return execute(connection, query, *rest)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+    monkeypatch.setattr(psycopg.Connection, "execute", listening)
+    role.main()
+    assert "PASSWORD 'SCRAM-SHA-256$" in next(words for words in told if "PASSWORD" in words)
+    assert not [words for words in told if PASSWORD in words]
+    printed = capfd.readouterr()
+    assert PASSWORD not in printed.out + printed.err
+
+
+def test_run_again_it_changes_nothing_that_anybody_notices(server: Server) -> None:
+    role.main()
+    with server.application() as connection:
+        connection.execute("CREATE TABLE loans (id int)")
+        assert role.main() == 0
+        connection.execute("INSERT INTO loans VALUES (1)")
+    assert server.query("SELECT count(*) FROM loans", database=server.database) == [(1,)]
+
+
+def test_a_changed_password_replaces_the_old_one(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    role.main()
+    monkeypatch.setenv("RELEVO_ROLE_PASSWORD", "another")
+    assert role.main() == 0
+    server.application("another").close()
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        server.application(PASSWORD)
+
+
+def test_the_administrator_can_read_what_the_application_has(server: Server) -> None:
+    """The dump is taken as the administrator, who may make the database for its trial."""
+    role.main()
+    with server.application() as connection:
+        connection.execute("CREATE TABLE loans (id int)")
+    with psycopg.connect(
+        server.superuser, dbname=server.database, user=server.administrator, password=TOKEN
+    ) as connection:
+        assert connection.execute("SELECT count(*) FROM loans").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("made", "what"),
+    [
+        ("CREATE DATABASE other_{0} OWNER {0}", "owns database other_{0}"),
+        ("ALTER ROLE {0} CREATEROLE", "administers the server"),
+    ],
+)
+def test_a_role_of_the_same_name_that_is_somebody_elses_is_left_alone(
+    server: Server, made: str, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.query(f"CREATE ROLE {server.user} LOGIN PASSWORD 'theirs'")
+    server.query(made.format(server.user))
+    before = server.proof
+    assert role.main() == 1
+    assert capsys.readouterr().out == (
+        f"relevo:database.user is {server.user}, but the server has a role of this name that "
+        f"{what.format(server.user)}; take another name.\n"
+    )
+    assert server.proof == before
+    assert server.query("SELECT 1 FROM pg_database WHERE datname = %s", server.database) == []
+
+
+def test_a_role_that_owns_tables_elsewhere_is_left_alone(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.query(f"CREATE ROLE {server.user}")
+    elsewhere = urlsplit(server.superuser).path[1:]
+    server.query("CREATE TABLE theirs (id int)", database=elsewhere)
+    server.query(f"ALTER TABLE theirs OWNER TO {server.user}", database=elsewhere)
+    assert role.main() == 1
+    assert f"owns what is in database {elsewhere};" in capsys.readouterr().out
+
+
+def test_a_database_that_is_somebody_elses_is_left_alone(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.query(f"CREATE DATABASE {server.database}")
+    assert role.main() == 1
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert f"refuses to make {server.database} of {server.user} (must be owner of database" in said
+
+
+def test_without_a_server_it_says_so_in_one_line(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(role, "token", lambda: "expired")
+    assert role.main() == 1
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert "password authentication failed" in said
