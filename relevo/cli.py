@@ -191,6 +191,21 @@ def backup(stack: StackOption = "local") -> None:
     print(f"{taken.name}: {taken.bytes} bytes in {taken.location}, verified")
 
 
+@app.command("cost")
+def cost_(
+    stack: StackOption,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Estimate what a stack on Azure costs a month.
+
+    From its configuration and a dated table of approximate list prices.
+    """
+    from relevo import cost
+
+    found = cost.estimate(stack, Project.here().settings(stack))
+    print(json.dumps(found.as_json(), indent=2) if as_json else "\n".join(cost.table(found)))
+
+
 @app.command()
 def purge(stack: StackOption = "local", yes: YesOption = False) -> None:
     """Stop the local stack and delete all that it keeps.
