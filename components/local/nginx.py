@@ -5,9 +5,9 @@ that dies later is passed over when it does not answer; and a drain lasts until 
 the instance are gone or busy with other instances. It never repeats a request that writes once it was sent,
 a PUT or DELETE not even where an instance refused the connection.
 
-    python -m components.local.nginx FOLDER
+    python -m components.local.nginx STATE
 
-is what the supervisor runs.
+is what the supervisor runs; STATE is the stack's folder.
 """
 
 from __future__ import annotations
