@@ -51,9 +51,10 @@ def make(database: str, role: str, password: str) -> None:
             server.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
             _own(server, database, role)
         except psycopg.Error as error:
+            said = error.diag.message_primary or "the connection is lost"
             raise TargetError(
-                f"the database's server refuses to make {database} of {role} ({error.diag.message_primary or 'the connection is lost'}), "
-                f"but the jobs' identity administers it; see who made them, and remove or rename them."
+                f"the server refuses to give {database} to {role} ({said}), but the jobs' identity "
+                f"administers it; see who made them, and remove or rename them."
             ) from None
     with connect(database) as connection:
         # Its owner's since PostgreSQL 15, and everybody's before that, unless somebody has changed it.

@@ -172,7 +172,7 @@ def test_a_database_that_is_somebody_elses_is_left_alone(
     assert role.main() == 1
     said = capsys.readouterr().out
     assert said.count("\n") == 1
-    assert f"refuses to make {server.database} of {server.user} (must be owner of database" in said
+    assert f"refuses to give {server.database} to {server.user} (must be owner of database" in said
 
 
 def test_without_a_server_it_says_so_in_one_line(
