@@ -33,7 +33,7 @@ def command(
         "threads": str(size.threads),
         "worker-class": worker_class,
         "graceful-timeout": str(GRACEFUL_SECONDS),
-        # The balancers close their side after each response (see haproxy.py), so no connection lies idle here.
+        # The balancer closes its side after each response (see haproxy.py): no connection lies idle here.
         "keep-alive": "75",
         "error-logfile": "-",
     }
