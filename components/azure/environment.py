@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from components.azure import image
 from components.azure.secret_names import (
@@ -149,6 +150,9 @@ def _values(facts: Mapping[str, Any], name: str, deployment: Deployment) -> dict
         "instance.name": lambda: name,
         # A job and a process have no address of their own, but share the settings of those that have.
         "instance.host": lambda: (site and site.get("host")) or facts["public_host"],
+        "instance.verify.host": lambda: (
+            urlsplit((site and site.get("verify_url")) or "").hostname or facts["public_host"]
+        ),
         "static.root": lambda: image.STATIC_ROOT,
         "media.root": lambda: image.MEDIA_ROOT,
     }
