@@ -120,7 +120,7 @@ class Artefacts:
 
         with asking(f"read {image} in {self._server}"):
             try:  # the client compares what it gets with the digest
-                return self._registry.get_manifest(self._repository, digest).manifest
+                return self._registry.get_manifest(self._repository, digest).manifest or {}
             except ResourceNotFoundError:
                 raise TargetError(
                     f"relevo:image is {image}, but {self._server} has no such artefact; build and push it, "

@@ -11,6 +11,7 @@ from azure.core.exceptions import ResourceNotFoundError
 
 from components.azure.faults import asking
 from components.azure.login import Clients, blobs
+from components.azure.words import word
 from components.target import Backup, Completed, TargetError
 
 DUMP = "database.dump"
@@ -113,7 +114,7 @@ class Backups:
         made = [
             (each.name or "", each.properties.completed_time or datetime.now(UTC))
             for each in found
-            if each.properties and str(each.properties.backup_type) == ON_DEMAND
+            if each.properties and word(each.properties.backup_type) == ON_DEMAND
         ]
         return sorted(made, key=lambda each: each[1])
 

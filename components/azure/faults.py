@@ -37,8 +37,6 @@ def asking(what: str) -> Iterator[None]:
         yield
     except HttpResponseError as error:
         raise TargetError(describe(what, error)) from None
-    except ClientAuthenticationError as error:  # azure-identity's own, without a response
-        raise TargetError(f"cannot {what}: no login for Azure ({first(str(error))}); {LOGIN}.") from None
     except AzureError as error:
         raise TargetError(
             f"cannot {what}: no answer from Azure ({type(error).__name__}: {first(str(error))}); check the "
@@ -48,7 +46,7 @@ def asking(what: str) -> Iterator[None]:
 
 def describe(what: str, error: HttpResponseError) -> str:
     status = error.status_code
-    if status is None:
+    if status is None:  # azure-identity's own, when there is nobody to ask as
         remedy = LOGIN if isinstance(error, ClientAuthenticationError) else LATER
         return f"cannot {what}: {first(error.message)}; {remedy}."
     said = " ".join(part for part in (_code(error), first(error.message)) if part)

@@ -7,7 +7,7 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +21,7 @@ from components.azure.faults import asking
 from components.azure.login import Clients, blobs
 from components.azure.marker import Ended, ended
 from components.azure.waiting import PAUSE, until
+from components.azure.words import word
 from components.masking import Masking
 from components.target import Completed, TargetError
 
@@ -58,6 +59,7 @@ class Execution:
     status: str
     key: str | None
     log: str | None
+    step: str | None = None
     message: str = ""
 
     @classmethod
@@ -72,9 +74,10 @@ class Execution:
         log = environment.get("RELEVO_LOG")
         return cls(
             name=found.name or "",
-            status=str(properties.status if properties else "Unknown"),
+            status=word(properties.status if properties else None) or "Unknown",
             key=environment.get("RELEVO_KEY"),
             log=log.split("/", 2)[2] if log else None,
+            step=environment.get("RELEVO_STEP"),
             message=(properties.message or properties.reason or "") if properties else "",
         )
 
@@ -114,6 +117,7 @@ class Jobs:
         *,
         image: str,
         environment: Environment,
+        step: str,
         key: str,
         masking: Masking,
         show: bool = True,
@@ -129,8 +133,8 @@ class Jobs:
         what = f"{' '.join(words[:2])} in the job {self._names[kind]}"
         execution = self._earlier(kind, key, fresh=fresh)
         if execution is None:
-            self._wait_for_others(kind, deadline)
-            execution = self._start(kind, words, image, environment, key)
+            self._wait_for_none(kind, lambda _: True, timeout=deadline - time.monotonic())
+            execution = self._start(kind, words, image, {**environment, "RELEVO_STEP": step}, key)
         else:
             print(f"{what}: goes on with {execution.name}, begun before", file=sys.stderr, flush=True)
         try:
@@ -140,6 +144,11 @@ class Jobs:
         except BaseException:  # whoever cancels the step means its command as well
             self._stop(kind, execution)
             raise
+
+    def wait_for_orphans(self, step: str, *, timeout: float) -> None:
+        """Of steps that were killed. What `step` itself has begun is gone on with by `run`."""
+        for kind in self._names:
+            self._wait_for_none(kind, lambda execution: execution.step != step, timeout=timeout)
 
     # -- which execution -------------------------------------------------------------------------------
     def _executions(self, kind: str) -> list[Execution]:
@@ -162,19 +171,16 @@ class Jobs:
                 return execution
         return None
 
-    def _wait_for_others(self, kind: str, deadline: float) -> None:
-        """One command at a time beside the database, also after a step was killed while its job ran."""
+    def _wait_for_none(self, kind: str, which: Callable[[Execution], bool], *, timeout: float) -> None:
+        """Until none of `which` runs: one command at a time beside the database."""
         told: set[str] = set()
 
-        def others() -> list[Execution]:
-            return [
-                execution
-                for execution in self._executions(kind)
-                if execution.status in RUNNING and self._mark(execution) is None
-            ]
-
         def none_left() -> bool | None:
-            names = [execution.name for execution in others()]
+            names = [
+                execution.name
+                for execution in self._executions(kind)
+                if execution.status in RUNNING and which(execution) and self._mark(execution) is None
+            ]
             for name in names:
                 if name not in told:
                     print(f"waiting for {name} of an earlier step …", file=sys.stderr, flush=True)
@@ -183,7 +189,7 @@ class Jobs:
 
         until(
             none_left,
-            timeout=max(0.0, deadline - time.monotonic()),
+            timeout=max(0.0, timeout),
             limit="relevo:limits.commandSeconds",
             fault=lambda: f"{', '.join(sorted(told))} of an earlier step still runs",
         )
@@ -229,7 +235,9 @@ class Jobs:
         )
         with asking(f"start the job {name}"):
             begun = apps.jobs.begin_start(self._group, name, template=override).result()
-        return Execution(name=begun.name or "", status="Running", key=key, log=log)
+        if not begun.name:
+            raise TargetError(f"the job {name} was started without a name to follow; run pulumi up again.")
+        return Execution(name=begun.name, status="Running", key=key, log=log)
 
     def _stop(self, kind: str, execution: Execution) -> None:
         with suppress(TargetError), asking(f"stop {execution.name}"):

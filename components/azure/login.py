@@ -36,7 +36,12 @@ KNOWN_AUTHORITIES = {
     "login.chinacloudapi.cn",
 }
 # Each client's retries of throttling and server errors, by azure-core. Its default may take half an hour.
-PATIENCE = {"retry_total": 4, "retry_backoff_max": 30, "connection_timeout": 10, "read_timeout": 60}
+PATIENCE: dict[str, Any] = {
+    "retry_total": 4,
+    "retry_backoff_max": 30,
+    "connection_timeout": 10,
+    "read_timeout": 60,
+}
 
 
 @functools.cache
@@ -133,10 +138,14 @@ class Clients:
 
 def blobs(host: str) -> BlobServiceClient:
     """`host` such as "stassetsprod.blob.core.windows.net". Also what a job uses."""
-    from azure.storage.blob import BlobServiceClient
+    from azure.storage.blob import BlobServiceClient, ExponentialRetry
 
-    return BlobServiceClient(f"https://{host}", credential(), retry_total=4, **_transport())
-
-
-def _transport() -> dict[str, Any]:
-    return {name: value for name, value in PATIENCE.items() if name.endswith("_timeout")}
+    return BlobServiceClient(
+        f"https://{host}",
+        credential(),
+        retry_policy=ExponentialRetry(
+            initial_backoff=1, increment_base=2, retry_total=4, random_jitter_range=1
+        ),
+        connection_timeout=10,
+        read_timeout=60,
+    )

@@ -6,8 +6,8 @@ import functools
 import hashlib
 import json
 import secrets
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from components.azure import image as layout
@@ -98,6 +98,7 @@ class AzureOperations:
             quiet_minutes=int(self._limits.get("quiet_minutes", 1)),
         )
         self._schema: dict[str, Any] | None = None
+        self._step = ""
 
     # -- facts -----------------------------------------------------------------------------------------
     @property
@@ -124,7 +125,8 @@ class AzureOperations:
                 running=self._processes.running(name),
                 in_rotation=False,
                 address=None,
-                headers={},
+                access_headers={},
+                visitor_headers={},
             )
         view = self._sites.view(name)
         return Instance(
@@ -133,44 +135,56 @@ class AzureOperations:
             running=view.running and bool(view.workers),
             in_rotation=self._rotation.contains(name),
             address=self._facts["sites"][name]["verify_url"],
-            headers={VERIFY_HEADER: self._secrets.own(VERIFY)},
+            access_headers={VERIFY_HEADER: self._secrets.own(VERIFY)},
+            visitor_headers={},  # Front Door is in between here as well, and says what it always says
         )
 
-    def applied_migrations(self, *, step: str) -> frozenset[tuple[str, str]]:
-        return frozenset((app, name) for app, name in self._database_schema(step)["applied"])
+    def applied_migrations(self) -> frozenset[tuple[str, str]]:
+        return frozenset((app, name) for app, name in self._database_schema()["applied"])
 
-    def unmet(self, manifest: Manifest, *, step: str = "unmet") -> str | None:
+    def unmet(self, manifest: Manifest) -> str | None:
         needing = [migration for migration in manifest.migrations if migration.icu]
         if not needing:
             return None
-        applied = self.applied_migrations(step=step)
+        applied = self.applied_migrations()
         pending = next((migration for migration in needing if migration.key not in applied), None)
-        if pending is None or self._database_schema(step)["icu"]:
+        if pending is None or self._database_schema()["icu"]:
             return None
         return f"{pending} needs ICU collations, but {self._facts['database']['host']} has none; remove them"
 
     # -- work beside the database ----------------------------------------------------------------------
-    def exclusive(self) -> AbstractContextManager[None]:
-        return self._record.exclusive(timeout=self._limits["command_seconds"])
+    @contextmanager
+    def exclusive(self, step: str) -> Iterator[None]:
+        if self._step:
+            yield
+            return
+        timeout = self._limits["command_seconds"]
+        with self._record.exclusive(step, timeout=timeout):
+            self._jobs.wait_for_orphans(step, timeout=timeout)
+            self._step = step
+            try:
+                yield
+            finally:
+                self._step = ""
 
     def manage(
-        self, image: str, arguments: Sequence[str], *, release: str, step: str, process: str = "manage"
+        self, image: str, arguments: Sequence[str], *, release: str, process: str = "manage"
     ) -> Completed:
         self._schema = None
         return self._run(
             image,
             ["manage.py", *arguments],
             environment=self._environment(image, release=release, process=process),
-            key=key_of("manage", release, step, image, process, list(arguments)),
+            key=key_of("manage", release, self._step, image, process, list(arguments)),
         )
 
-    def django_facts(self, image: str, *, release: str, step: str, process: str) -> DjangoFacts:
+    def django_facts(self, image: str, *, release: str, process: str) -> DjangoFacts:
         salt = secrets.token_hex(16)
         done = self._run(
             image,
             ["django_facts.py", "settings", salt],
             environment=self._environment(image, release=release, process=process),
-            key=key_of("django_facts", release, step, image, process, salt),
+            key=key_of("django_facts", release, self._step, image, process, salt),
             show=False,
         )
         found = _json_in(done.output, "engine") if done.status == 0 else None
@@ -313,6 +327,7 @@ class AzureOperations:
             words,
             image=self._artefacts.reference(image),
             environment={"AZURE_CLIENT_ID": self._facts["identity"]["jobs"]["client_id"], **environment},
+            step=self._step,
             key=key,
             masking=self._masking,
             show=show,
@@ -341,14 +356,14 @@ class AzureOperations:
             "PGSSLROOTCERT": CERTIFICATES,
         }
 
-    def _database_schema(self, step: str) -> dict[str, Any]:
+    def _database_schema(self) -> dict[str, Any]:
         """As it is now; kept until a command of ours may have changed it."""
         if self._schema is None:
             done = self._run(
                 self._facts["image"],
                 ["schema"],
                 environment=self._database_environment(),
-                key=key_of("schema", step),
+                key=key_of("schema", self._step),
                 show=False,
                 fresh=True,
             )

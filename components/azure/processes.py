@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from components.azure.environment import Environment, Reference
 from components.azure.faults import asking
 from components.azure.login import Clients
+from components.azure.words import word
 from components.target import Deployment, TargetError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Processes:
         )
         with asking(f"put {image} on the container app {app}"):
             self._apps.begin_update(self._group, app, change).result()
-            if str(found.properties.running_status) == "Stopped":
+            if word(found.properties.running_status) == "Stopped":
                 self._apps.begin_start(self._group, app).result()
 
     def stop(self, name: str) -> None:
@@ -67,20 +68,21 @@ class Processes:
         found: set[Deployment | None] = set()
         for revision in self._active(name):
             if any(_runs(replica) for replica in self._replicas(name, revision)):
-                containers = revision.properties.template.containers if revision.properties.template else None
+                template = revision.properties.template if revision.properties else None
+                containers = template.containers if template else None
                 found.add(_deployment(containers[0]) if containers else None)
         return found.pop() if len(found) == 1 else None
 
     def startup_errors(self, name: str) -> list[str]:
         """What the platform says of the newest revision's start: each restart of its container is one."""
         revision = self._latest(name)
-        if revision is None:
+        if revision is None or revision.properties is None:
             return []
         errors = [revision.properties.provisioning_error] if revision.properties.provisioning_error else []
         for replica in self._replicas(name, revision):
-            for container in replica.properties.containers or []:
-                if (container.restart_count or 0) > 0 or str(container.running_state) == "Terminated":
-                    details = container.running_state_details or container.running_state
+            for container in (replica.properties.containers if replica.properties else None) or []:
+                if (container.restart_count or 0) > 0 or word(container.running_state) == "Terminated":
+                    details = container.running_state_details or word(container.running_state)
                     errors.append(f"{container.name} of {replica.name} was started again: {details}")
         return errors
 
@@ -121,7 +123,7 @@ class Processes:
 
 
 def _runs(replica: Replica) -> bool:
-    return str(replica.properties.running_state) == "Running" if replica.properties else False
+    return word(replica.properties.running_state) == "Running" if replica.properties else False
 
 
 def _deployment(container: Container) -> Deployment | None:

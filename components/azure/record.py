@@ -34,7 +34,6 @@ class Record:
     def __init__(self, *, host: str, logbook: str, lock: str) -> None:
         self._host = host
         self._containers = (logbook, lock)
-        self._held = False
         self._lost = threading.Event()
 
     # -- the record ------------------------------------------------------------------------------------
@@ -78,53 +77,49 @@ class Record:
 
     # -- one at a time ---------------------------------------------------------------------------------
     @contextlib.contextmanager
-    def exclusive(self, *, timeout: float) -> Iterator[None]:
+    def exclusive(self, step: str, *, timeout: float) -> Iterator[None]:
         """Raises `TargetError` after `timeout` seconds. One that is killed holds it for a minute more."""
-        if self._held:
-            yield
-            return
-        lease = self._acquire(timeout)
+        lease = self._acquire(step, timeout)
         done = threading.Event()
         renewing = threading.Thread(target=self._renew, args=(lease, done), daemon=True)
-        self._held = True
         self._lost.clear()
         renewing.start()
         try:
             yield
         finally:
-            self._held = False
             done.set()
             renewing.join()
             with contextlib.suppress(AzureError):  # it ends by itself
                 lease.release()
 
-    def _acquire(self, timeout: float) -> Any:
+    def _acquire(self, step: str, timeout: float) -> Any:
         blob = self._blob(1, LOCK)
-        told = False
+        holder = ""
 
         def acquire() -> Any | None:
-            nonlocal told
+            nonlocal holder
             with asking("take the stack's lock"):
                 try:
-                    return blob.acquire_lease(lease_duration=LEASE_SECONDS)
+                    lease = blob.acquire_lease(lease_duration=LEASE_SECONDS)
+                    blob.set_blob_metadata({"step": step}, lease=lease)
+                    return lease
                 except ResourceNotFoundError:
                     with contextlib.suppress(ResourceExistsError, ResourceModifiedError):
                         blob.upload_blob(b"", overwrite=False)
                 except HttpResponseError as error:
                     if error.status_code != 409:
                         raise
-                    if not told:
-                        print(
-                            "waiting for a step of this stack that still runs …", file=sys.stderr, flush=True
-                        )
-                        told = True
+                    found = (blob.get_blob_properties().metadata or {}).get("step", "another step")
+                    if found != holder:
+                        print(f"waiting for {found}, which still runs …", file=sys.stderr, flush=True)
+                        holder = found
             return None
 
         return until(
             acquire,
             timeout=timeout,
             limit="relevo:limits.commandSeconds",
-            fault=lambda: "another step of this stack still runs",
+            fault=lambda: f"{holder or 'another step'} of this stack still runs",
             pause=1.0,
         )
 

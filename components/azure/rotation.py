@@ -14,6 +14,7 @@ import httpx
 from components.azure.faults import asking
 from components.azure.login import Clients
 from components.azure.waiting import PAUSE
+from components.azure.words import word
 from components.target import TargetError
 
 ENABLED, DISABLED = "Enabled", "Disabled"
@@ -74,7 +75,7 @@ class Rotation:
         probe: Mapping[str, Any],
         quiet_minutes: int = 1,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        pause: float = PAUSE,
+        pause: float | None = None,
     ) -> None:
         self._clients = clients
         self._at = (group, profile, origin_group)
@@ -84,10 +85,10 @@ class Rotation:
         self._probe = probe
         self._quiet_minutes = quiet_minutes
         self._clock = clock
-        self._pause = pause
+        self._pause = PAUSE if pause is None else pause
 
     def contains(self, name: str) -> bool:
-        return self._origin(name).enabled_state == ENABLED
+        return word(self._origin(name).enabled_state) == ENABLED
 
     def remove(self, name: str, *, timeout: float, served: bool = True) -> None:
         """Returns when Front Door sends it nothing any more. `served`: whether it may have had requests."""
@@ -152,7 +153,7 @@ class Rotation:
         from azure.mgmt.cdn import models
 
         origin = self._origins[name]
-        if self._origin(name).enabled_state != state:
+        if word(self._origin(name).enabled_state) != state:
             change = models.AFDOriginUpdateParameters(
                 properties=models.AFDOriginUpdatePropertiesParameters(enabled_state=state)
             )
@@ -161,18 +162,20 @@ class Rotation:
                 poller.wait(max(1.0, deadline - time.monotonic()))
         while True:
             found = self._origin(name)
-            if "Failed" in (found.provisioning_state, found.deployment_status):
+            now, provisioning = word(found.enabled_state), word(found.provisioning_state)
+            deployment = word(found.deployment_status)
+            if "Failed" in (provisioning, deployment):
                 raise TargetError(
                     f"Front Door failed to set the origin {origin} to {state}, but the roll needs it; see "
                     f"the activity log of {self._at[1]}, and run pulumi up again."
                 )
             # "NotStarted" is what a profile that has no deployment to wait for goes on saying.
-            settled = found.provisioning_state == "Succeeded" and found.deployment_status != "InProgress"
-            if settled and found.enabled_state == state:
+            settled = provisioning == "Succeeded" and deployment != "InProgress"
+            if settled and now == state:
                 return
             if time.monotonic() > deadline:
                 raise TargetError(
-                    f"the origin {origin} is {found.enabled_state} ({found.provisioning_state}) and not "
+                    f"the origin {origin} is {now} ({provisioning}) and not "
                     f"{state} in the time given, but the roll needs it; raise relevo:limits.drainSeconds, or "
                     f"see the portal."
                 )

@@ -16,6 +16,7 @@ from components.azure.environment import Environment, Reference
 from components.azure.faults import asking
 from components.azure.login import Clients
 from components.azure.waiting import until
+from components.azure.words import word
 from components.target import Deployment, TargetError
 
 FRESH_SECONDS = 3.0  # a gate asks ten times a second; ARM is asked less often
@@ -196,7 +197,7 @@ class Sites:
 
     def _running(self, site: str) -> bool:
         with asking(f"read the site {site}"):
-            state = self._web.get(self._group, site).properties.state
+            state = word(self._web.get(self._group, site).properties.state)
         if state not in ("Running", "Stopped"):
             raise TargetError(
                 f"the site {site} is {state}, but only Running and Stopped are known; see it in the portal."
@@ -206,7 +207,7 @@ class Sites:
     def _references(self, site: str) -> dict[str, str]:
         with asking(f"read the Key Vault references of the site {site}"):
             found = list(self._web.get_app_settings_key_vault_references(self._group, site))
-        return {each.name: str(each.properties.status) if each.properties else "unknown" for each in found}
+        return {each.name: word(each.properties.status) if each.properties else "unknown" for each in found}
 
     def _expect(self, site: str, config: Any, settings: Mapping[str, str]) -> None:
         """That ARM took all three: what it leaves out in silence would start the old release again."""

@@ -56,6 +56,7 @@ class Azurite:
                 "--inMemoryPersistence",
                 "--skipApiVersionCheck",
                 "--silent",
+                "--disableTelemetry",
             ],
             env={**os.environ, "AZURITE_ACCOUNTS": f"{self.account}:{KEY}"},
             stdin=subprocess.DEVNULL,
