@@ -278,12 +278,6 @@ def check(settings: Settings, azure: AzureSection) -> None:
     refuse_haste(settings)
     refuse_tier(azure.database)
     refuse_region(azure)
-    if settings.app.collectstatic and "collectstatic" in settings.app.model_fields_set:
-        raise at(
-            "app.collectstatic",
-            "is true, but on Azure static files are collected when the image is built",
-            "remove it",
-        )
     try:
         sizing.check_endpoints(azure.front_door.tier, instances=settings.instances)
         sizing.check_cpu("relevo:azure.jobs.cores", azure.jobs.cores)

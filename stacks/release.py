@@ -22,7 +22,7 @@ def release_spec(settings: Settings, root: Path) -> Spec:
         instances=settings.instance_names,
         processes=tuple(app.processes),
         commands=Commands(**app.commands.model_dump()),
-        # On Azure the image has them already, as one-off jobs share no folder with the sites.
+        # An image for Azure has them in it: one-off jobs share no folder with the sites.
         collectstatic=app.collectstatic and settings.target == "local",
         probe=Probe(**app.probe.model_dump()),
         scenario=read_scenario(settings.smoke, root) if settings.smoke else None,

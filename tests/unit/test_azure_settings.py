@@ -72,7 +72,6 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ({"database": {"binaries": "/usr/lib"}}, "relevo:database.binaries is for the target local, but"),
     ({"database": {"maxConnections": 50}}, "relevo:database.maxConnections is for the target local, but"),
     ({"cache": {"maxMemoryMb": 64}}, "relevo:cache.maxMemoryMb is for the target local, but"),
-    ({"app": {**APP, "collectstatic": True}}, "relevo:app.collectstatic is true, but on Azure static files"),
     # names and places
     (azure(name=MISSING), "relevo:azure.name is missing, but a word of lower case letters"),
     (azure(name="Assets"), 'relevo:azure.name is "Assets", but a word of lower case letters'),

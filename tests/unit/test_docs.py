@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
 import typing
 from pathlib import Path
@@ -15,15 +17,17 @@ from ruamel.yaml import YAML
 
 from components.release import scenario
 from relevo import cli
+from stacks.azure_settings import AzureSection
 from stacks.settings import PLACEHOLDERS, Settings, load_file
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "settings.md").read_text()
 
 
-def example() -> str:
-    (block,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    return block
+def examples() -> tuple[str, str]:
+    """The whole configuration of a local stack, and what one on Azure has besides."""
+    local, azure = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    return local, azure
 
 
 def sections(model: type[BaseModel]) -> set[type[BaseModel]]:
@@ -41,12 +45,23 @@ def sections(model: type[BaseModel]) -> set[type[BaseModel]]:
 
 def test_the_example_of_the_settings_page_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "Pulumi.example.yaml"
-    path.write_text(example())
+    local, azure = examples()
+    path.write_text(local)
     assert load_file(path).app.settings == "mysite.settings"
+    document = YAML(typ="safe").load(local)["config"]
+    for key in ("port", "stateDir", "database", "cache"):
+        del document[f"relevo:{key}"]
+    document |= YAML(typ="safe").load(azure)["config"]
+    document |= {"relevo:target": "azure", "relevo:limits": {"readySeconds": 600, "drainSeconds": 2700}}
+    path.write_text(json.dumps({"config": document}))
+    settings = load_file(path)
+    assert settings.azure is not None
+    assert settings.azure.front_door.domain == "shop.example.org"
 
 
 def test_the_example_of_the_settings_page_has_every_key() -> None:
-    document = YAML(typ="safe").load(example())
+    local, azure = examples()
+    document = YAML(typ="safe").load(local)["config"] | YAML(typ="safe").load(azure)["config"]
     written: set[str] = set()
 
     def collect(value: object) -> None:
@@ -58,12 +73,12 @@ def test_the_example_of_the_settings_page_has_every_key() -> None:
             for inner in value:
                 collect(inner)
 
-    collect(document["config"])
+    collect(document)
     keys = {to_camel(name) for section in sections(Settings) for name in section.model_fields}
     assert keys - written == {"asgi", "server", "serverSecret", "allBut"}, (
         "exclude others, so they stand in comments"
     )
-    assert all(re.search(rf"\b{key}: ", example()) for key in keys - written)
+    assert all(re.search(rf"\b{key}: ", local) for key in keys - written)
 
 
 def test_the_settings_page_explains_every_placeholder() -> None:
@@ -72,8 +87,23 @@ def test_the_settings_page_explains_every_placeholder() -> None:
         assert f"{{{placeholder}}}" in PAGE or (f"`.{part}`" in PAGE and f"{{{group}." in PAGE), placeholder
 
 
-def test_the_committed_stack_is_accepted() -> None:
-    assert load_file(ROOT / "Pulumi.local.yaml").instances == 2
+@pytest.mark.parametrize(("stack", "instances"), [("local", 2), ("dev", 2), ("qa", 2), ("prod", 3)])
+def test_the_committed_stacks_are_accepted(stack: str, instances: int) -> None:
+    assert load_file(ROOT / f"Pulumi.{stack}.yaml").instances == instances
+
+
+@pytest.mark.parametrize("stack", ["dev", "qa", "prod"])
+def test_a_stack_on_azure_has_every_key_of_azure_and_a_comment_on_each(stack: str) -> None:
+    text = (ROOT / f"Pulumi.{stack}.yaml").read_text()
+    azure = AzureSection.model_validate(YAML(typ="safe").load(text)["config"]["relevo:azure"])
+    assert azure.model_dump(exclude_unset=True) == azure.model_dump()
+    lines = text.splitlines()
+    bare = [
+        line
+        for before, line in itertools.pairwise(lines)
+        if re.match(r" +[\w:]+:", line) and "# " not in line and "# " not in before
+    ]
+    assert bare == []
 
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
