@@ -9,7 +9,7 @@ APP := examples/prestamos
 BIN := .venv/bin
 INSTALLED := .venv/relevo-installed
 
-.PHONY: help setup up preview down rollback status logs url start test lint tests lock
+.PHONY: help setup up preview down rollback status logs url start export test lint tests lock
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -46,6 +46,10 @@ url: ## the public address and nothing else
 start: $(INSTALLED) ## start again all that ran, after a reboot
 	@$(BIN)/relevo start --stack $(STACK)
 
+export: ## what STACK=dev, qa or prod asks of Azure, as an ARM template on stdout
+	@$(MAKE) setup >&2
+	@$(BIN)/python -m tests.azure.export $(STACK)
+
 test: setup ## lint, types and all tests
 	@time $(MAKE) lint tests
 
@@ -57,9 +61,12 @@ lint: $(INSTALLED)
 tests: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest --durations=15
 
-lock: $(INSTALLED) ## renew requirements-lock.txt from requirements.txt
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --custom-compile-command "make lock" requirements.txt --output-file requirements-lock.txt
+LOCKED := . tests/azure/crosscheck
+
+lock: $(INSTALLED) ## renew each requirements-lock.txt from the requirements.txt beside it
+	@for folder in $(LOCKED); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --custom-compile-command "make lock" $$folder/requirements.txt \
+	  --output-file $$folder/requirements-lock.txt || exit 1; done
 
 $(INSTALLED): requirements-lock.txt pyproject.toml
 	@relevo/toolchain/environment.sh

@@ -178,6 +178,29 @@ NESTED = {
         "DelegationArgs",
         "PrivateLinkServiceConnectionArgs",
         "PrivateDnsZoneConfigArgs",
+        "SubnetArgs",
+    },
+}
+# Properties that the SDK calls otherwise than ARM ("x-ms-client-name" of its specification), by the type or
+# the class of the SDK in which they lie. Microsoft's clients have both names, and the crosscheck compares.
+RENAMED: Mapping[str, Mapping[str, str]] = {
+    "applicationinsights:Component": {
+        "applicationType": "Application_Type",
+        "disableIpMasking": "DisableIpMasking",
+        "disableLocalAuth": "DisableLocalAuth",
+        "flowType": "Flow_Type",
+        "ingestionMode": "IngestionMode",
+        "requestSource": "Request_Source",
+        "retentionInDays": "RetentionInDays",
+        "workspaceResourceId": "WorkspaceResourceId",
+    },
+    "containerregistry:IPRuleArgs": {"iPAddressOrRange": "value"},
+    "keyvault:SecretAttributesArgs": {"expires": "exp", "notBefore": "nbf"},
+    "monitor:MetricAlertSingleResourceMultipleMetricCriteriaArgs": {"odataType": "odata.type"},
+    "storage:IPRuleArgs": {"iPAddressOrRange": "value"},
+    "storage:StorageAccount": {
+        "enableHttpsTrafficOnly": "supportsHttpsTrafficOnly",
+        "networkRuleSet": "networkAcls",
     },
 }
 NESTED_ENVELOPE = {"name", "id", "type"}
@@ -229,8 +252,9 @@ def body(token: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     of = kind(token)
     fields = resource(token).inputs
     addressed = {*TYPES[of].inputs}
+    renamed = RENAMED.get(of, {})
     given = {
-        key: _shaped(value, fields[key].type)
+        renamed.get(key, key): _shaped(value, fields[key].type)
         for key, value in inputs.items()
         if key in fields and key not in addressed and value is not None
     }
@@ -250,14 +274,13 @@ def _shaped(value: Any, accepted: Type) -> Any:
     if isinstance(accepted, Mapped) and isinstance(value, dict):
         return {key: _shaped(item, accepted.value) for key, item in value.items()}
     if isinstance(accepted, Chosen) and isinstance(value, dict):
-        fitting = [
-            one for one in accepted.among if isinstance(one, Nested) and value.keys() <= one.fields.keys()
-        ]
+        fitting = [one for one in accepted.among if isinstance(one, Nested) and _fits(value, one)]
         return _shaped(value, fitting[0]) if fitting else value
     if not isinstance(accepted, Nested) or not isinstance(value, dict):
         return value
+    renamed = RENAMED.get(f"{accepted.module}:{accepted.name}", {})
     shaped = {
-        key: _shaped(item, accepted.fields[key].type) if key in accepted.fields else item
+        renamed.get(key, key): _shaped(item, accepted.fields[key].type) if key in accepted.fields else item
         for key, item in value.items()
         if item is not None
     }
@@ -274,6 +297,12 @@ def _shaped(value: Any, accepted: Type) -> Any:
         rest = {key: item for key, item in shaped.items() if key not in LOG_SCRUBBING}
         return {**rest, "logScrubbing": inner}
     return shaped
+
+
+def _fits(value: Mapping[str, Any], one: Nested) -> bool:
+    return value.keys() <= one.fields.keys() and all(
+        field.constant in (None, value.get(name)) for name, field in one.fields.items()
+    )
 
 
 def references(value: Any) -> set[str]:

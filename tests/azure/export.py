@@ -1,18 +1,23 @@
-"""What a stack asks of Azure, as an ARM template: `make -s export STACK=prod`, or `python -m tests.azure.export prod`.
+"""What a stack asks of Azure, as an ARM template: `make -s export STACK=prod`.
 
 A preview of the checkout's program on the stand-in, which answers what only an `up` would tell. Nothing of it
-is kept. Secrets are shown as `[secret]`. Only the template is written to stdout.
+is kept. Secrets are shown as `[secret]`. Only the template is written to stdout. What checkov shall leave is
+in the resources' metadata, from crosscheck/suppressed.yaml.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+
+from ruamel.yaml import YAML
 
 from relevo.toolchain.command_plugin.wire import UNKNOWN
 from tests.azure import arm, home, preview_stand_in, sdk
@@ -20,7 +25,8 @@ from tests.azure.project import STACKS, AzureProject
 from tests.azure.stand_in import SUBSCRIPTION, StandInAzure
 
 SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
-SECRET = "[secret]"  # as the engine writes a secret
+SUPPRESSED = Path(__file__).with_name("crosscheck") / "suppressed.yaml"
+LATER = "[parameters('madeByTheEngine')]"  # what is first made in an `up`
 AT_SUBSCRIPTION = "Microsoft.Resources/resourceGroups"
 
 Document = dict[str, Any]
@@ -39,6 +45,7 @@ def export(stack: str) -> Document:
         variables = home.make(folder / "home", os.environ)
         with preview_stand_in.serving(azure, folder) as served:
             project = AzureProject(folder / "project", stack, azure, {**variables, **served})
+            del project.environment["PULUMI_OPTION_POLICY_PACK"]  # what a stack is, whether allowed or not
             project.init()
             return template(preview(project))
 
@@ -58,13 +65,16 @@ def preview(project: AzureProject) -> list[Document]:
 
 
 def template(resources: Sequence[Document]) -> Document:
-    """ARM's resources, each after those on which it depends."""
+    """ARM's resources, by id."""
     by_urn = {resource["urn"]: resource for resource in resources}
     ids = {urn: _id(resource) for urn, resource in by_urn.items() if _of_azure(resource)}
     return {
         "$schema": SCHEMA,
         "contentVersion": "1.0.0.0",
-        "resources": [_resource(by_urn[urn], ids[urn], _before(urn, by_urn, ids)) for urn in ids],
+        "resources": [
+            _resource(by_urn[urn], ids[urn], _before(urn, by_urn, ids))
+            for urn in sorted(ids, key=ids.__getitem__)
+        ],
     }
 
 
@@ -80,11 +90,25 @@ def _resource(resource: Document, id_: str, before: Sequence[str]) -> Document:
         found["scope"] = inputs[type_.scope]
     elif type_.type != AT_SUBSCRIPTION:
         found["resourceGroup"] = inputs["resourceGroupName"]
+    if skipped := [*_skipped(found["type"], found["name"])]:
+        found["metadata"] = {"checkov": skipped}
     return {**found, **_shown(arm.body(token, inputs)), "dependsOn": list(before), "id": id_}
 
 
+def _skipped(type_: str, name: str) -> Iterator[str]:
+    for one in suppressions():
+        if one["type"] == type_ and fnmatchcase(name, one.get("name", "*")):
+            yield f"checkov:skip={one['check']}:{one['reason']}"
+
+
+@functools.cache
+def suppressions() -> tuple[Document, ...]:
+    """`check`, `type`, `name` (a pattern; all if missing) and `reason`."""
+    return tuple(YAML(typ="safe").load(SUPPRESSED.read_text()))
+
+
 def _before(urn: str, by_urn: Mapping[str, Document], ids: Mapping[str, str]) -> list[str]:
-    """Ids of what must be there first, through what is no resource of Azure (generated values, components)."""
+    """Ids of what must be there first, also through what is none of Azure's resources."""
     found: dict[str, None] = {}
     seen, rest = {urn}, [*by_urn[urn].get("dependencies", ())]
     while rest:
@@ -108,21 +132,14 @@ def _of_azure(resource: Document) -> bool:
 
 
 def _shown(value: Any) -> Any:
-    """Without what not even an `up` on the stand-in tells before it: values that the engine itself makes."""
+    """Without the engine's sign for what is not known."""
     if isinstance(value, dict):
         return {key: _shown(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_shown(item) for item in value]
     if isinstance(value, str) and UNKNOWN in value:
-        return SECRET
+        return LATER
     return value
-
-
-def unknown(resources: Sequence[Document]) -> Iterator[str]:
-    """The Pulumi names of what has an input that is not known."""
-    for resource in resources:
-        if _of_azure(resource) and UNKNOWN in json.dumps(resource["inputs"]):
-            yield resource["urn"].rpartition("::")[2]
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A stand-in server for what a preview asks beside the engine: a sign-in, and whether a vault's name is free."""
+"""A stand-in server for what a preview asks itself: a sign-in, and whether a vault's name is free."""
 
 from __future__ import annotations
 

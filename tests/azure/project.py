@@ -1,4 +1,4 @@
-"""A Pulumi project of a test on the stand-in: the checkout's program, and a copy of a stack's configuration."""
+"""A Pulumi project of a test on the stand-in: the checkout's program and a stack's configuration."""
 
 from __future__ import annotations
 
