@@ -82,7 +82,7 @@ def test_a_name_that_is_not_declared_is_refused_before_the_vault_is_asked(
 ) -> None:
     vault = stand_in(monkeypatch, StandInVault())
     with pytest.raises(
-        RelevoError, match="SMOKE_PASWORD is not among relevo:secrets.*did you mean SMOKE_PASS"
+        RelevoError, match=r"SMOKE_PASWORD is not among relevo:secrets.*did you mean SMOKE_PASS"
     ):
         secret.put(project, "prod", "SMOKE_PASWORD", "hush hush")
     assert vault.set == []
