@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
 import gzip
 import json
@@ -44,14 +43,14 @@ class Artefacts:
     def keep(self, image: str) -> None:
         """Locked: neither a retention policy nor a person deletes it by mistake."""
         with asking(f"lock {image} in the registry"):
-            for digest in self._parts(self._digest(image)):
+            for digest in self._parts(image):
                 self._registry.update_manifest_properties(self._repository, digest, can_delete=False)
 
     def prune(self, images: Collection[str]) -> None:
         """Lock these; unlock and remove what was locked before. What was never released is left alone."""
         kept: set[str] = set()
         for image in images:
-            kept.update(self._parts(self._digest(image)))
+            kept.update(self._parts(image))
         with asking(f"list what the registry has of {self._repository}"):
             found = {each.digest: each for each in self._registry.list_manifest_properties(self._repository)}
         for digest in sorted(kept & found.keys()):
@@ -75,16 +74,16 @@ class Artefacts:
         if "manifests" in found:
             found = self._get(self._for_platform(found, image), image)
         labels = self._labels(found, image)
+        if MANIFEST not in labels:
+            raise TargetError(
+                f"{image} has no label {MANIFEST}, but an artefact describes itself by it; pin one that "
+                f"relevo build made."
+            )
         try:
             packed = base64.b64decode(labels[MANIFEST], validate=True)
             text = zlib.decompressobj(GZIP).decompress(packed, LARGEST)
             manifest = Manifest.from_json(text.decode())
-        except KeyError as missing:
-            raise TargetError(
-                f"{image} has no label {missing.args[0]}, but an artefact describes itself by it; pin one "
-                f"that relevo build made."
-            ) from None
-        except (ValueError, TypeError, zlib.error, binascii.Error) as error:
+        except (ValueError, KeyError, TypeError, zlib.error) as error:
             raise _damaged(image, f"its label {MANIFEST} cannot be read: {type(error).__name__}") from None
         for label, said in (
             (LOCK, manifest.lock),
@@ -110,10 +109,11 @@ class Artefacts:
             )
         return digest
 
-    def _parts(self, digest: str) -> list[str]:
-        """The digest, and those of the images that an index of several platforms names."""
-        found = self._get(digest, digest)
-        return [digest, *(each["digest"] for each in found.get("manifests", ()))]
+    def _parts(self, image: str) -> list[str]:
+        """Its digest, and that of the image that runs where it is an index of several platforms."""
+        digest = self._digest(image)
+        found = self._get(digest, image)
+        return [digest, self._for_platform(found, image)] if "manifests" in found else [digest]
 
     def _get(self, digest: str, image: str) -> Mapping[str, Any]:
         from azure.containerregistry import DigestValidationError

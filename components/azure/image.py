@@ -8,7 +8,10 @@ from typing import Any
 APP = "/app"  # the source; the image works in the folder in it that has manage.py
 APP_PYTHON = f"{APP}/.venv/bin/python"
 TOOLS_PYTHON = "/relevo/bin/python"  # ours, with components/ and the clients of Azure
+# -P: the project's folder, in which all this runs, must not come before our own modules
+TOOLS = (TOOLS_PYTHON, "-P", "-m")
 STATIC_ROOT = "/static"  # filled when the image is built
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 MEDIA_ROOT = "/media"  # of the container alone: media belong into the blob container
 PORT = 8000
 GRACEFUL_SECONDS = 30
@@ -39,11 +42,11 @@ def process(name: str, command: Sequence[str]) -> tuple[str, ...]:
 
 
 def started(name: str, argv: Sequence[str]) -> tuple[str, ...]:
-    return (TOOLS_PYTHON, "-m", "components.azure.start", name, "--", *argv)
+    return (*TOOLS, "components.azure.start", name, "--", *argv)
 
 
 def job(words: Sequence[str]) -> tuple[str, ...]:
     """`words`: "manage.py migrate --noinput", "django_facts.py settings SALT", "schema", "role" or
     "dump NAME".
     """
-    return (TOOLS_PYTHON, "-m", "components.azure.run", "--", *words)
+    return (*TOOLS, "components.azure.run", "--", *words)

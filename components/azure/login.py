@@ -43,6 +43,8 @@ PATIENCE: dict[str, Any] = {
     "read_timeout": 60,
 }
 
+POLLING = 5  # seconds between two questions about a long operation, unless ARM says when
+
 
 @functools.cache
 def credential() -> TokenCredential:
@@ -84,6 +86,7 @@ class Clients:
             "subscription_id": self.subscription,
             "base_url": base,
             "credential_scopes": [f"{base}/.default"],
+            "polling_interval": POLLING,
             **PATIENCE,
         }
 

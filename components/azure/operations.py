@@ -13,13 +13,13 @@ from typing import Any
 from components.azure import image as layout
 from components.azure.artefacts import Artefacts
 from components.azure.backups import Backups
-from components.azure.environment import Environment, Reference, process_environment
+from components.azure.environment import Environment, libpq, process_environment
 from components.azure.jobs_run import Jobs, key_of
 from components.azure.login import PUBLIC, Clients
 from components.azure.processes import Processes
 from components.azure.record import Record
 from components.azure.rotation import Rotation
-from components.azure.secret_names import DATABASE_PASSWORD, VERIFY
+from components.azure.secret_names import VERIFY
 from components.azure.secrets import Secrets
 from components.azure.sites import Sites, new_start, platform_settings
 from components.masking import Masking
@@ -36,7 +36,6 @@ from components.target import (
 )
 
 VERIFY_HEADER = "X-Relevo-Verify"
-CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"  # of the image
 SHORTEST_MASKED = 8  # a shorter value would mask ordinary words
 LOG_SECONDS = 600.0  # for what the workspace has only after a while
 
@@ -207,7 +206,7 @@ class AzureOperations:
     def backup(self, name: str, *, kept: Collection[str]) -> Backup:
         storage = self._facts["storage"]
         environment = {
-            **self._database_environment(),
+            **libpq(self._facts["database"]),
             "RELEVO_BLOBS": storage["blob_host"],
             "RELEVO_BACKUPS": storage["backups"],
             "RELEVO_MEDIA": storage["media"],
@@ -343,26 +342,13 @@ class AzureOperations:
             deployment=Deployment(image=image, version=version, release=release),
         )
 
-    def _database_environment(self) -> Environment:
-        """libpq's variables ("Environment Variables", PostgreSQL); the server's certificate is verified."""
-        database = self._facts["database"]
-        return {
-            "PGHOST": database["host"],
-            "PGPORT": str(database["port"]),
-            "PGDATABASE": database["name"],
-            "PGUSER": database["user"],
-            "PGPASSWORD": Reference(DATABASE_PASSWORD),
-            "PGSSLMODE": "verify-full",
-            "PGSSLROOTCERT": CERTIFICATES,
-        }
-
     def _database_schema(self) -> dict[str, Any]:
         """As it is now; kept until a command of ours may have changed it."""
         if self._schema is None:
             done = self._run(
                 self._facts["image"],
                 ["schema"],
-                environment=self._database_environment(),
+                environment=libpq(self._facts["database"]),
                 key=key_of("schema", self._step),
                 show=False,
                 fresh=True,

@@ -36,7 +36,7 @@ BLOCK = 2 * 1024 * 1024  # an append takes 4 MiB, in every API version ("Append 
 def command(words: Sequence[str]) -> list[str]:
     """The argv of a job's words (see `image.job`)."""
     if words[0] in OUR_OWN:
-        return [sys.executable, "-m", f"components.azure.{words[0]}", *words[1:]]
+        return [sys.executable, "-P", "-m", f"components.azure.{words[0]}", *words[1:]]
     script = str(DJANGO_FACTS) if words[0] == DJANGO_FACTS.name else words[0]
     return [APP_PYTHON, script, *words[1:]]
 

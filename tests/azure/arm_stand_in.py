@@ -639,6 +639,8 @@ class ArmStandIn:
 
     def _lock(self, request: _Request) -> _Answer:
         digest = request.path[0]
+        if digest not in self.manifests:
+            raise KeyError(digest)
         (self.locked.discard if json.loads(request.body)["deleteEnabled"] else self.locked.add)(digest)
         return _Answer(200, {"registry": "", "imageName": "app", "manifest": self._attributes(digest)})
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.azure import jobs_run, rotation, sites, waiting
+from components.azure import jobs_run, login, rotation, sites, waiting
 from components.azure.artefacts import pack
 from components.azure.operations import AzureOperations
 from components.azure.secret_names import OWN
@@ -60,6 +60,7 @@ def azure(standing: ArmStandIn, monkeypatch: pytest.MonkeyPatch) -> ArmStandIn:
         waiting.until, "__kwdefaults__", {**(waiting.until.__kwdefaults__ or {}), "pause": 0.02}
     )
     monkeypatch.setattr(sites, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(login, "POLLING", 0.02)
     standing.vault = {name: f"value-of-{name}" for name in (*OWN, "secret-key", "mail-password")}
     for number in (1, 2):
         site = standing.site(f"app-assets-test-{number}")
@@ -109,6 +110,7 @@ def facts(azure: ArmStandIn, images: list[str]) -> dict[str, Any]:
             "port": 5432,
             "name": "assets",
             "user": "assets",
+            "administrator": "id-assets-test-jobs",
             "major": 17,
         },
         "cache": {"host": "amr-assets-test.westeurope.redis.azure.net", "port": 10000},

@@ -203,8 +203,9 @@ def test_what_django_says_is_read_from_among_what_the_project_prints(
         assert words[:2] == ["django_facts.py", "settings"]
         digest = hashlib.sha256(f"{words[2]}value-of-secret-key".encode()).hexdigest()
         found = (
-            f'{{"engine": "django.db.backends.postgresql", "host": "h", "port": "5432", "name": "n", "user": "u", '
-            f'"secret_key_sha256": "{digest}", "debug": false, "allowed_hosts": ["a"], "cors_allowed_origins": null, '
+            f'{{"engine": "django.db.backends.postgresql", "host": "h", "port": "5432", "name": "n", '
+            f'"user": "u", "secret_key_sha256": "{digest}", "debug": false, "allowed_hosts": ["a"], '
+            f'"cors_allowed_origins": null, '
             f'"cors_allow_all": false, "static_root": "", "media_root": ""}}'
         )
         return Command(["a project prints {", found])
@@ -234,7 +235,8 @@ def test_applied_migrations_are_asked_again_after_a_command(
     operations.manage(images[1], ["migrate"], release=RELEASE)
     assert operations.applied_migrations() == {("site", "0001"), ("site", "0002")}
     schema = next(each for each in azure.jobs["caj-manage"] if each.words == ["schema"])
-    assert schema.environment["PGPASSWORD"] == "secret:database-password"
+    assert schema.environment["PGUSER"] == "id-assets-test-jobs"
+    assert "PGPASSWORD" not in schema.environment
     assert schema.environment["PGSSLMODE"] == "verify-full"
 
 

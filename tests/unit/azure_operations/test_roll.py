@@ -63,7 +63,7 @@ def test_one_request_gives_a_site_its_image_its_settings_and_its_command(
     assert len(azure.asked(r"^(PATCH|PUT) .*/sites/app-assets-test-1")) == 1
     assert site.image == f"DOCKER|crassetstest.azurecr.io/{images[1]}"
     assert site.command.startswith(
-        "/relevo/bin/python -m components.azure.start web -- /app/.venv/bin/python -m gunicorn"
+        "/relevo/bin/python -P -m components.azure.start web -- /app/.venv/bin/python -m gunicorn"
     )
     assert "--workers 3 --threads 4" in site.command
     settings = site.settings
@@ -158,7 +158,7 @@ def test_an_instance_gets_no_traffic_before_its_secrets_resolve(
     assert operations.startup_errors("instance-1") == [
         "SECRET_KEY has no value from the vault (AccessToKeyVaultDenied)"
     ]
-    with pytest.raises(TargetError, match="SECRET_KEY of instance-1 .* AccessToKeyVaultDenied"):
+    with pytest.raises(TargetError, match=r"SECRET_KEY of instance-1 .* AccessToKeyVaultDenied"):
         operations.admit("instance-1", timeout=5)
     assert not operations.instance("instance-1").in_rotation
     references["SECRET_KEY"] = "Initialized"

@@ -1,0 +1,223 @@
+"""What runs in a container: says what it is, passes on how its command ended, and proves its dump."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from components.azure import database_login, dump, image, run, schema
+from components.azure.environment import Reference, process_environment, resolve, secrets_used
+from components.azure.login import blobs
+from components.azure.marker import Ended, ended, started
+from components.local.postgres import bundled
+from components.target import Deployment, TargetError
+from tests.azure.arm_stand_in import ArmStandIn
+from tests.e2e.servers import postgresql
+
+ROOT = Path(__file__).parents[3]
+KEY = "k" * 32
+LOGGED = """
+import sys
+from components.azure import run
+log = run.Log(run._blob())
+sys.exit(run.execute([sys.executable, "-c", sys.argv[1]], key=sys.argv[2], log=log))
+"""
+
+
+def _logged(azure: ArmStandIn, facts: dict[str, Any], program: str) -> subprocess.Popen[bytes]:
+    where = f"{facts['storage']['blob_host']}/{facts['storage']['lock']}/jobs/one.log"
+    return subprocess.Popen(
+        [sys.executable, "-c", LOGGED, program, KEY],
+        cwd=ROOT,
+        env={**os.environ, "RELEVO_LOG": where, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+    )
+
+
+def _log(azure: ArmStandIn, facts: dict[str, Any]) -> list[str]:
+    return (
+        azure.blob(facts["storage"]["lock"], "jobs/one.log").download_blob().readall().decode().splitlines()
+    )
+
+
+def test_a_command_is_logged_twice_and_its_end_is_the_last_line(
+    azure: ArmStandIn, facts: dict[str, Any]
+) -> None:
+    program = "import sys; print('out'); print('err', file=sys.stderr); print('no end', end=''); sys.exit(7)"
+    with _logged(azure, facts, program) as process:
+        output, _ = process.communicate(timeout=60)
+    lines = output.decode().splitlines()
+    assert process.returncode == 7
+    assert sorted(lines[:-1]) == ["err", "no end", "out"]
+    mark = ended(lines[-1:], KEY)
+    assert mark is not None
+    assert mark.status == 7
+    assert _log(azure, facts) == lines
+    assert ended(lines, "of another execution") is None
+
+
+def test_a_command_that_the_platform_ends_is_told_so_and_its_status_is_the_signals(
+    azure: ArmStandIn, facts: dict[str, Any]
+) -> None:
+    with _logged(azure, facts, "import time; print('ready', flush=True); time.sleep(60)") as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    mark = ended(_log(azure, facts), KEY)
+    assert mark is not None
+    assert mark.status == process.returncode == 128 + signal.SIGTERM
+
+
+def test_a_command_that_cannot_start_ends_as_in_a_shell(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert run.execute(["/nowhere/python"], key=KEY, log=run.Log(None)) == 127
+    lines = capfdbinary.readouterr().out.decode().splitlines()
+    assert lines[0] == "/nowhere/python: No such file or directory"
+    assert ended(lines, KEY) == Ended(status=127, key=KEY, seconds=json.loads(lines[1])["seconds"])
+
+
+def test_a_job_knows_where_its_commands_are() -> None:
+    words = ["manage.py", "migrate", "--noinput"]
+    argv = image.job(words)
+    assert argv[:4] == ("/relevo/bin/python", "-P", "-m", "components.azure.run")
+    assert run.command(argv[argv.index("--") + 1 :]) == ["/app/.venv/bin/python", *words]
+    script = run.command(["django_facts.py", "settings", "salt"])[1]
+    assert Path(script).is_file()
+    assert run.command(["dump", "name"]) == [sys.executable, "-P", "-m", "components.azure.dump", "name"]
+
+
+def test_a_process_says_what_it_is_and_then_becomes_it(tmp_path: Path) -> None:
+    environment = {
+        "RELEVO_RELEASE_ID": "r2",
+        "RELEVO_IMAGE": "assets@sha256:0",
+        "RELEVO_VERSION": "v2",
+        "RELEVO_INSTANCE": "instance-1",
+        "RELEVO_START": "now",
+        "WEBSITE_INSTANCE_ID": "abc",
+    }
+
+    def begin(**more: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-P", "-m", "components.azure.start", "web", "--", "/bin/pwd"]
+        env = {**os.environ, **environment, **more, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+
+    done = begin()
+    first, second = done.stdout.splitlines()
+    found = started(f"2026-11-24T12:00:00.123Z {first}")
+    assert found is not None
+    assert (found.deployment, found.worker) == (
+        Deployment(image="assets@sha256:0", version="v2", release="r2"),
+        "abc",
+    )
+    assert second == str(tmp_path)
+
+    done = begin(SECRET_KEY="@Microsoft.KeyVault(SecretUri=https://x/secrets/secret-key/)")
+    assert done.returncode == 1
+    assert "[CRITICAL] relevo: SECRET_KEY has no value from the vault" in done.stdout
+
+
+def test_a_secret_stays_in_the_vault_and_is_never_mixed_into_text(facts: dict[str, Any]) -> None:
+    deployment = Deployment(image="i", version="v2", release="r2")
+    found = process_environment(facts, process="worker", name="worker", deployment=deployment)
+    assert found["SECRET_KEY"] == Reference("secret-key")
+    assert found["DATABASE_URL"] == Reference("database-url")
+    assert (found["HOST"], found["QUEUE"]) == ("assets.example", "all")
+    assert {"secret-key", "database-url"} <= secrets_used(facts)
+    assert resolve("{{x}}", {}, "KEY") == "{x}"
+    with pytest.raises(TargetError, match=r"KEY mixes \{secret\.A\} with other text"):
+        resolve("token {secret.A}", {}, "KEY")
+    with pytest.raises(TargetError, match=r"KEY uses \{nothing\}, but only \{secret\.NAME\}"):
+        resolve("{nothing}", {}, "KEY")
+
+
+# -- with a real PostgreSQL ----------------------------------------------------------------------------
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A small database, as libpq's variables name it."""
+    with postgresql() as new:
+        found = psycopg.conninfo.conninfo_to_dict(new())
+        for variable, name in (
+            ("PGHOST", "host"),
+            ("PGPORT", "port"),
+            ("PGUSER", "user"),
+            ("PGDATABASE", "dbname"),
+        ):
+            monkeypatch.setenv(variable, str(found[name]))
+        monkeypatch.setattr(database_login, "token", lambda: str(found["password"]))
+        monkeypatch.setenv("PATH", f"{bundled()}:{os.environ['PATH']}")
+        with database_login.connect(str(found["dbname"])) as connection:
+            connection.execute("CREATE TABLE asset (id int PRIMARY KEY)")
+            connection.execute("INSERT INTO asset SELECT generate_series(1, 5)")
+            yield connection
+
+
+def test_a_dump_is_restored_and_counted_before_it_is_stored(
+    database: psycopg.Connection, azure: ArmStandIn, facts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = facts["storage"]
+    azure.blob(storage["media"], "photo.jpg").upload_blob(b"jpeg")
+    for variable, name in (
+        ("RELEVO_BLOBS", "blob_host"),
+        ("RELEVO_BACKUPS", "backups"),
+        ("RELEVO_MEDIA", "media"),
+    ):
+        monkeypatch.setenv(variable, storage[name])
+    assert dump.main(["r2"]) == 0
+    stored = blobs(storage["blob_host"]).get_blob_client(storage["backups"], "r2/database.dump")
+    metadata = stored.get_blob_properties().metadata
+    detail = json.loads(metadata["detail"])
+    assert metadata["verified"] == "true"
+    assert (detail["tables"], detail["rows"], detail["media_files"]) == (1, 5, 1)
+    listing = azure.blob(storage["backups"], detail["media"]).download_blob().readall()
+    assert json.loads(listing)[0]["name"] == "photo.jpg"
+    assert stored.download_blob(offset=0, length=5).readall() == b"PGDMP"
+
+    assert dump.main(["r2"]) == 0  # once more, after a kill: what is stored stays
+    assert stored.get_blob_properties().metadata == metadata
+    left = database.execute("SELECT datname FROM pg_database WHERE datname LIKE 'relevo_scratch%'").fetchall()
+    assert left == []
+
+
+def test_a_dump_that_lost_a_row_is_refused(
+    database: psycopg.Connection,
+    azure: ArmStandIn,
+    facts: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    storage = facts["storage"]
+    for variable, name in (
+        ("RELEVO_BLOBS", "blob_host"),
+        ("RELEVO_BACKUPS", "backups"),
+        ("RELEVO_MEDIA", "media"),
+    ):
+        monkeypatch.setenv(variable, storage[name])
+    tool = dump.tool
+
+    def losing(program: str, *arguments: str, connect: bool = True) -> None:
+        more = ["--exclude-table-data=asset"] if program == "pg_dump" else []
+        tool(program, *arguments, *more, connect=connect)
+
+    monkeypatch.setattr(dump, "tool", losing)
+    assert dump.main(["r3"]) == 1
+    assert "the backup holds 0 rows of public.asset, but the database had 5" in capsys.readouterr().out
+    assert not blobs(storage["blob_host"]).get_blob_client(storage["backups"], "r3/database.dump").exists()
+
+
+def test_the_schema_is_told_also_of_an_empty_database(
+    database: psycopg.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert schema.main() == 0
+    assert json.loads(capsys.readouterr().out) == {"applied": [], "icu": False}
+    database.execute("CREATE TABLE django_migrations (app text, name text)")
+    database.execute("INSERT INTO django_migrations VALUES ('site', '0001')")
+    assert schema.main() == 0
+    assert json.loads(capsys.readouterr().out)["applied"] == [["site", "0001"]]
