@@ -15,14 +15,14 @@ from components.azure import cache as redis
 from components.azure.app import App, AppArgs, Region
 from components.azure.cache import Cache, CacheArgs
 from components.azure.database import Administrator, Database, DatabaseArgs
+from components.azure.database_role import DatabaseRole, DatabaseRoleArgs
 from components.azure.edge import Edge, EdgeArgs, EdgeProbe, FrontDoor, FrontDoorArgs, Origin
-from components.azure.environment import secrets_used
+from components.azure.environment import libpq, secrets_used
 from components.azure.identity import Identity, IdentityArgs, Role, grant
 from components.azure.jobs import Jobs, JobsArgs, ScheduledDump, job_name
 from components.azure.monitoring import Logs, LogsArgs, Monitoring, MonitoringArgs
 from components.azure.naming import Names
 from components.azure.network import Network, NetworkArgs
-from components.azure.operations import CERTIFICATES
 from components.azure.place import Place
 from components.azure.registry import Registry, RegistryArgs, server
 from components.azure.secret_names import INSIGHTS
@@ -143,10 +143,14 @@ def compose(stack: str, _root: Path, settings: Settings) -> Target:
             timeout_seconds=int(settings.limits.command_seconds),
             workspace_id=logs.workspace_id,
             cores=azure.jobs.cores,
-            dump=ScheduledDump(
-                image=image,
-                cron=azure.jobs.dump_cron,
-                environment=_dump_environment(known, identities["jobs"].client_id),
+            dump=(
+                ScheduledDump(
+                    image=image,
+                    cron=azure.jobs.dump_cron,
+                    environment=_dump_environment(known, identities["jobs"].client_id),
+                )
+                if image
+                else None
             ),
         ),
         readable,
@@ -201,6 +205,30 @@ def compose(stack: str, _root: Path, settings: Settings) -> Target:
             emails=azure.monitoring.emails,
         ),
     )
+    ready: list[pulumi.Resource] = [registry, vault, blobs, db, cache, jobs, app, edge, monitoring]
+    if image is not None:
+        # Made by a job, which runs an artefact's tools: before there is one, nothing asks for a database.
+        role = DatabaseRole(
+            "database-role",
+            DatabaseRoleArgs(
+                place=place,
+                database=settings.database.name,
+                user=settings.database.user,
+                password_version=db.secret_version,
+                image=image,
+                facts=pulumi.Output.all(
+                    workspace=logs.workspace_customer_id, client_id=identities["jobs"].client_id
+                ).apply(
+                    lambda made: {
+                        **known,
+                        "workspace": made["workspace"],
+                        "identity": {"jobs": {"client_id": made["client_id"]}},
+                    }
+                ),
+            ),
+            pulumi.ResourceOptions(depends_on=[jobs]),
+        )
+        ready.append(role)
     if edge.validation is not None:
         pulumi.export("dns", edge.validation)
     return Target(
@@ -219,14 +247,14 @@ def compose(stack: str, _root: Path, settings: Settings) -> Target:
             },
         ).apply(lambda made: _with_made(known, made)),
         public_url=edge.url,
-        ready=(registry, vault, blobs, db, cache, jobs, app, edge, monitoring),
+        ready=tuple(ready),
     )
 
 
-def pinned(settings: Settings, names: Names) -> str:
-    """`relevo:image`, once it is known to be of this stack's registry."""
+def pinned(settings: Settings, names: Names) -> str | None:
+    """`relevo:image`, once it is known to be of this stack's registry. None: that is still to be made."""
     accepted = f"{server(names)}/{names.workload}@sha256:<64 hex digits>"
-    if settings.image is None or not settings.image.startswith(accepted.partition("<")[0]):
+    if settings.image is not None and not settings.image.startswith(accepted.partition("<")[0]):
         raise SettingsError(
             f"relevo:image is {settings.image}, but {accepted} is accepted, from this stack's registry; "
             "push or import the artefact there, and pin what it is there."
@@ -255,6 +283,7 @@ def facts(stack: str, settings: Settings, place: Place) -> dict[str, Any]:
             "port": database.PORT,
             "name": settings.database.name,
             "user": settings.database.user,
+            "administrator": names.of("id", "jobs"),  # as the jobs come to it
             "major": int(azure.database.version),
         },
         "cache": {"host": redis.host(names, place.location), "port": redis.PORT},
@@ -389,15 +418,10 @@ def _administrators(azure: AzureSection, names: Names, jobs: Identity) -> list[A
 
 def _dump_environment(known: Mapping[str, Any], client_id: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
     """Of the scheduled dump, as `AzureOperations` gives it to that of a release."""
-    base, blobs = known["database"], known["storage"]
+    blobs = known["storage"]
     return {
         "AZURE_CLIENT_ID": client_id,
-        "PGHOST": base["host"],
-        "PGPORT": str(base["port"]),
-        "PGDATABASE": base["name"],
-        "PGUSER": base["user"],
-        "PGSSLMODE": "verify-full",
-        "PGSSLROOTCERT": CERTIFICATES,
+        **libpq(known["database"]),
         "RELEVO_BLOBS": blobs["blob_host"],
         "RELEVO_BACKUPS": blobs["backups"],
         "RELEVO_MEDIA": blobs["media"],

@@ -12,7 +12,7 @@ from pulumi_azure_native import dbforpostgresql as postgres
 from components.azure import sizing
 from components.azure.diagnostics import diagnostics
 from components.azure.generated import Generated
-from components.azure.guard import guarded, lock
+from components.azure.guard import guarded
 from components.azure.naming import Names
 from components.azure.place import Place
 from components.azure.secret_names import DATABASE_PASSWORD, DATABASE_URL
@@ -85,8 +85,9 @@ class Database(pulumi.ComponentResource):
     """Without a public address, over TLS only.
 
     The application has a role of its own with a password, since Django's database URL needs one: made here,
-    kept in the vault, and given to the role by the first job. Administrators, and the jobs, come with tokens
-    of Microsoft Entra ID. The built-in administrator that Azure asks for has a password that nobody is given.
+    kept in the vault, and given to the role by a job. That makes the database as well (database_role.py),
+    since one that ARM makes belongs to the built-in administrator, whom Azure asks for and whose password
+    nobody is given. The other administrators, and the jobs, come with tokens of Microsoft Entra ID.
     """
 
     def __init__(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -145,10 +146,7 @@ class Database(pulumi.ComponentResource):
             ),
         )
         self._server = server
-        database = self._contents()
-        # On the database, not on the server: a lock is inherited, and would keep the backup of an old release
-        # from being removed for that of a new one, of which Azure keeps seven.
-        lock(self, f"{name}-lock", place, database, "Holds the application's data.")
+        self._administer()
         diagnostics(self, f"{name}-diagnostics", server.id, args.workspace_id)
 
         self.server_id = server.id
@@ -160,8 +158,8 @@ class Database(pulumi.ComponentResource):
             {"server_id": self.server_id, "host": self.host, "name": self.name, "user": self.user}
         )
 
-    def _contents(self) -> postgres.Database:
-        """Parameters, administrators, database, in turn: a server takes one change at a time."""
+    def _administer(self) -> None:
+        """Parameters and administrators, in turn: a server takes one change at a time."""
         args, name, before = self._args, self.pulumi_resource_name, list[pulumi.Resource]()
 
         def next_one() -> pulumi.ResourceOptions:
@@ -193,15 +191,6 @@ class Database(pulumi.ComponentResource):
                     opts=next_one(),
                 )
             )
-        return postgres.Database(
-            f"{name}-database",
-            database_name=args.name,
-            server_name=self._server.name,
-            resource_group_name=args.place.resource_group,
-            charset="UTF8",
-            collation="en_US.utf8",
-            opts=pulumi.ResourceOptions.merge(guarded(self, args.place), next_one()),
-        )
 
     def _secrets(self) -> pulumi.Output[str]:
         args, name = self._args, self.pulumi_resource_name

@@ -15,28 +15,16 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psycopg
 from azure.core.exceptions import ResourceExistsError
 
 from components.azure.backups import DUMP
+from components.azure.database_login import connect
 from components.azure.faults import asking
 from components.azure.login import blobs
 from components.dumping import Dumping
 from components.target import TargetError
 
 SCRATCH = "relevo_scratch_"
-SERVER_DATABASE = "postgres"
-
-
-def connect(database: str | None) -> psycopg.Connection:
-    """By libpq's own variables (PGHOST, PGUSER, PGPASSWORD, …), as pg_dump is."""
-    try:
-        return psycopg.connect(dbname=database or SERVER_DATABASE, autocommit=True)
-    except psycopg.OperationalError as error:
-        said = str(error).strip().partition("\n")[0]
-        raise TargetError(
-            f"the database does not answer ({said}), but a backup is of it; see the server in the portal."
-        ) from None
 
 
 def tool(program: str, *arguments: str, connect: bool = True) -> None:

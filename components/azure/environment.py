@@ -107,6 +107,21 @@ def resolve(template: str, values: Mapping[str, Callable[[], str]], key: str) ->
     return TOKEN.sub(replace, template)
 
 
+def libpq(database: Mapping[str, Any]) -> dict[str, str]:
+    """With which our own jobs come to the database, as its administrator ("Environment Variables", libpq).
+
+    The server's certificate is verified. They have no password, but ask for a token.
+    """
+    return {
+        "PGHOST": database["host"],
+        "PGPORT": str(database["port"]),
+        "PGDATABASE": database["name"],
+        "PGUSER": database["administrator"],
+        "PGSSLMODE": "verify-full",
+        "PGSSLROOTCERT": image.CERTIFICATES,
+    }
+
+
 def secrets_used(facts: Mapping[str, Any]) -> frozenset[str]:
     """Names in the vault that jobs and container apps must declare, so that a release can refer to them."""
     nobody = Deployment(image="", version="", release="")

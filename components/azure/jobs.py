@@ -13,7 +13,6 @@ from components.azure.diagnostics import diagnostics
 from components.azure.image import TOOLS_PYTHON
 from components.azure.naming import Names
 from components.azure.place import Place
-from components.azure.secret_names import DATABASE_PASSWORD
 from components.azure.sizing import check_cpu
 
 Kind = Literal["manage", "backup"]
@@ -147,7 +146,14 @@ class Jobs(pulumi.ComponentResource):
                         name=kind,
                         image=scheduled.image if scheduled else PLACEHOLDER_IMAGE,
                         command=list(DUMP_COMMAND) if scheduled else None,
-                        env=_dump_environment(scheduled) if scheduled else None,
+                        env=(
+                            [
+                                app.EnvironmentVarArgs(name=variable, value=value)
+                                for variable, value in scheduled.environment.items()
+                            ]
+                            if scheduled
+                            else None
+                        ),
                         resources=app.ContainerResourcesArgs(
                             cpu=args.cores, memory=check_cpu("relevo:azure.jobs.cores", args.cores)
                         ),
@@ -157,10 +163,3 @@ class Jobs(pulumi.ComponentResource):
             tags=place.tags,
             opts=pulumi.ResourceOptions(parent=self),
         )
-
-
-def _dump_environment(dump: ScheduledDump) -> list[app.EnvironmentVarArgs]:
-    return [
-        *(app.EnvironmentVarArgs(name=name, value=value) for name, value in dump.environment.items()),
-        app.EnvironmentVarArgs(name="PGPASSWORD", secret_ref=DATABASE_PASSWORD),
-    ]

@@ -12,8 +12,7 @@ import sys
 import psycopg
 from psycopg import sql
 
-from components.azure.database_login import token
-from components.azure.dump import connect
+from components.azure.database_login import connect
 from components.target import TargetError
 
 # Cluster-wide and of other databases: whatever the role owns besides its database and what is in that.
@@ -97,7 +96,6 @@ def _one(connection: psycopg.Connection, query: str, value: str) -> object:
 
 
 def main() -> int:
-    os.environ["PGPASSWORD"] = token()
     try:
         make(os.environ["PGDATABASE"], os.environ["RELEVO_ROLE"], os.environ["RELEVO_ROLE_PASSWORD"])
     except TargetError as fault:

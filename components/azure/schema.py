@@ -11,7 +11,7 @@ import sys
 
 import psycopg
 
-from components.azure.dump import connect
+from components.azure.database_login import connect
 from components.target import TargetError
 
 

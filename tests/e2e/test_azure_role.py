@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from components.azure import role
+from components.azure import database_login, role
 
 TOKEN = "of-the-jobs-identity-91c2"
 PASSWORD = "of-the-application-4e07"
@@ -62,7 +62,7 @@ def server(new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> 
         "RELEVO_ROLE_PASSWORD": PASSWORD,
     }.items():
         monkeypatch.setenv(name, str(value))
-    monkeypatch.setattr(role, "token", lambda: TOKEN)
+    monkeypatch.setattr(database_login, "token", lambda: TOKEN)
     return server
 
 
@@ -178,7 +178,7 @@ def test_a_database_that_is_somebody_elses_is_left_alone(
 def test_without_a_server_it_says_so_in_one_line(
     server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(role, "token", lambda: "expired")
+    monkeypatch.setattr(database_login, "token", lambda: "expired")
     assert role.main() == 1
     said = capsys.readouterr().out
     assert said.count("\n") == 1

@@ -182,20 +182,9 @@ def test_the_server_gets_one_change_at_a_time(usual: StandInEngine) -> None:
         *usual.of_type("dbforpostgresql:Configuration"),
         "database-administrator-jobs",
         "database-administrator-team",
-        "database-database",
     ]
     for before, after in itertools.pairwise(changes):
         assert before in usual.made[after].depends_on
-
-
-def test_the_database_is_made_in_utf8(usual: StandInEngine) -> None:
-    assert usual.made["database-database"].inputs == {
-        "databaseName": "assets",
-        "serverName": "database-server-name",
-        "resourceGroupName": "rg-assets-prod",
-        "charset": "UTF8",
-        "collation": "en_US.utf8",
-    }
 
 
 def test_the_applications_password_and_url_are_in_the_vault(usual: StandInEngine) -> None:
@@ -221,15 +210,10 @@ def test_the_built_in_administrators_password_is_stored_nowhere_else(usual: Stan
     assert holders == ["database-server"]
 
 
-def test_a_guarded_one_is_kept_but_its_old_backups_can_go(engine: StandInEngine) -> None:
-    """A lock on the server would be inherited by the backups of each release, which rotate."""
+def test_a_guarded_one_is_kept(engine: StandInEngine) -> None:
     engine.build(lambda: _database({"guard": True}))
-
     assert engine.made["database-server"].guarded
-    assert engine.made["database-database"].guarded
     assert engine.made["database-password-value"].protect
-    locked = [made.inputs["scope"] for made in engine.of_type("authorization:ManagementLockByScope").values()]
-    assert sorted(locked) == ["database-database-id", "vault-vault-id"]
 
 
 def test_it_is_logged(usual: StandInEngine) -> None:

@@ -140,7 +140,6 @@ def test_the_clock_starts_the_pinned_dump_under_a_new_name_each_time(engine: Sta
         "env": [
             {"name": "PGHOST", "value": "db.example.org"},
             {"name": "AZURE_CLIENT_ID", "value": "client"},
-            {"name": "PGPASSWORD", "secretRef": "database-password"},
         ],
         "resources": {"cpu": 1.0, "memory": "2.0Gi"},
     }

@@ -14,6 +14,7 @@ from components.azure import availability
 from components.azure.environment import Reference, process_environment
 from components.target import Deployment, Target, load_operations
 from stacks import azure
+from stacks.release import release_spec
 from stacks.settings import Settings, SettingsError, load_file
 from tests.unit.azure.stand_in import StandInEngine
 
@@ -39,7 +40,7 @@ DIFFERING = {
 SAME = 102  # of all other types, in each stack
 DATA = (  # Pulumi names of what holds data
     "database-server",
-    "database-database",
+    "database-role-database",
     "vault-vault",
     "storage-account",
     "storage-media",
@@ -171,6 +172,12 @@ def test_the_jobs_administer_the_database(built: Built) -> None:
     assert administrator["principalName"] == f"id-prestamos-{built.target.stack}-jobs"
 
 
+def test_the_application_has_its_database_before_anything_is_released(built: Built) -> None:
+    for first in ("jobs-manage", "database-administrator-jobs", "database-password", "jobs-identity-pulls"):
+        assert built.before(first, "database-role-database"), first
+    assert "database-role" in {resource.pulumi_resource_name for resource in built.target.ready}
+
+
 def test_front_door_leads_to_each_site_and_the_sites_let_only_it_in(built: Built) -> None:
     stack = built.target.stack
     hosts = {f"app-prestamos-{stack}-{name}.azurewebsites.net" for name in built.target.instances}
@@ -205,8 +212,7 @@ def test_the_scheduled_dump_runs_the_pinned_artefact(built: Built) -> None:
         "PGHOST": f"psql-prestamos-{built.target.stack}.postgres.database.azure.com",
         "PGPORT": "5432",
         "PGDATABASE": "app",
-        "PGUSER": "app",
-        "PGPASSWORD": None,
+        "PGUSER": f"id-prestamos-{built.target.stack}-jobs",
         "PGSSLMODE": "verify-full",
         "PGSSLROOTCERT": "/etc/ssl/certs/ca-certificates.crt",
         "RELEVO_BLOBS": f"stprestamos{built.target.stack}.blob.core.windows.net",
@@ -305,3 +311,12 @@ def test_further_processes_are_container_apps_in_the_same_network() -> None:
         "verify_url": None,
     }
     assert built.facts["processes"]["worker"]["environment"] == {"QUEUE": "default"}
+
+
+def test_without_a_pin_everything_is_made_that_an_artefact_needs_and_nothing_is_released() -> None:
+    built = build("prod", stand_in(), image=None)
+    assert set(built.engine.of_type("app:Job")) == {"jobs-manage", "jobs-backup"}
+    assert "registry-registry" in built.engine.made
+    assert not [name for name in built.engine.made if name.startswith("database-role")]
+    assert release_spec(settings_of("prod", image=None), ROOT) is None
+    assert release_spec(settings_of("prod"), ROOT) is not None
