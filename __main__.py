@@ -21,13 +21,15 @@ try:
 except (SettingsError, TargetError, ScenarioError) as fault:
     raise pulumi.RunError(str(fault)) from None
 
-release = Release(
-    "release",
-    ReleaseArgs(target=target, spec=spec),
-    pulumi.ResourceOptions(depends_on=target.ready),
-)
-
 pulumi.export("url", target.public_url)
-pulumi.export("image", spec.image)
-pulumi.export("release", release.id)
-pulumi.export("requests", release.requests)
+if spec is None:
+    pulumi.log.warn("nothing is released, since relevo:image is missing; push an artefact and pin it.")
+else:
+    release = Release(
+        "release",
+        ReleaseArgs(target=target, spec=spec),
+        pulumi.ResourceOptions(depends_on=target.ready),
+    )
+    pulumi.export("image", spec.image)
+    pulumi.export("release", release.id)
+    pulumi.export("requests", release.requests)

@@ -9,8 +9,13 @@ from components.release.spec import Commands, Limits, Pipeline, Probe, Receiver,
 from stacks.settings import Settings, SettingsError
 
 
-def release_spec(settings: Settings, root: Path) -> Spec:
-    """`root` is the folder of Pulumi.yaml. Raises `SettingsError` and `ScenarioError`."""
+def release_spec(settings: Settings, root: Path) -> Spec | None:
+    """`root` is the folder of Pulumi.yaml. Raises `SettingsError` and `ScenarioError`.
+
+    None: nothing is pinned on Azure, where the registry is there before an artefact can be in it.
+    """
+    if settings.image is None and settings.target == "azure":
+        return None
     if settings.image is None:
         raise SettingsError(
             "relevo:image is missing, but a digest says what to release; "
