@@ -41,8 +41,14 @@ class Project:
         return load_file(self.configuration(stack))
 
     def state(self, stack: str) -> Path:
-        """Absolute; whether it exists or not."""
-        return state_folder(self.root, stack, self.settings(stack))
+        """Absolute; whether it exists or not. Raises `RelevoError` for a stack that is elsewhere."""
+        settings = self.settings(stack)
+        if settings.target != "local":
+            raise RelevoError(
+                f"stack {stack} is of target {settings.target}, but this command looks at what is on this "
+                f"machine; see docs/azure.md for what tells of a stack on Azure."
+            )
+        return state_folder(self.root, stack, settings)
 
     def address(self, stack: str) -> str:
         """The public address. Raises `RelevoError` if the stack was never brought up."""

@@ -18,7 +18,10 @@ def needed(project: Project) -> set[str]:
     for stack in project.stacks():
         # The whole text: a pin in a comment, to go back to, is one too.
         found |= set(IMAGE.findall(project.configuration(stack).read_text(errors="replace")))
-        found |= releases.reachable(Layout(project.state(stack)).record)
+        if (
+            project.settings(stack).target == "local"
+        ):  # others keep their artefacts, and the record, themselves
+            found |= releases.reachable(Layout(project.state(stack)).record)
     return found
 
 

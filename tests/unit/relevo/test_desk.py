@@ -297,6 +297,20 @@ def test_a_program_without_a_log_is_named(tmp_path: Path) -> None:
         logs.choose({"web": tmp_path}, "")
 
 
+@pytest.mark.parametrize(
+    "command", ["status", "releases", "logs", "url", "start", "backup", "purge", "rollback"]
+)
+def test_a_stack_on_azure_is_not_mistaken_for_one_that_was_never_brought_up(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[3])
+    done = CliRunner().invoke(cli.app, [command, "--stack", "prod"])
+    assert isinstance(done.exception, RelevoError)
+    assert str(done.exception).startswith(
+        "stack prod is of target azure, but this command looks at what is on"
+    )
+
+
 # -- secrets and address -------------------------------------------------------------------------------
 def test_a_secret_comes_from_stdin_and_is_never_shown(project: Project) -> None:
     output = run("secret", "set", "SECRET_KEY", given="hush hush\n")

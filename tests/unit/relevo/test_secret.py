@@ -63,7 +63,7 @@ def test_it_is_set_under_its_name_there_and_expires_as_those_that_the_stack_make
         "hush hush",
     )
     assert abs(options["expires_on"] - datetime.now(UTC) - timedelta(days=365)) < timedelta(minutes=5)
-    assert not project.state("prod").exists()
+    assert not (project.root / ".relevo").exists()
 
 
 def test_a_vault_that_refuses_is_told_without_the_value(
