@@ -95,8 +95,7 @@ class Storage(pulumi.ComponentResource):
         )
         lock(self, f"{name}-lock", place, self._account, "Holds media, backups and the logbook.")
         service = self._service()
-        for container in CONTAINERS:
-            self._container(container, service)
+        self._containers = {container: self._container(container, service) for container in CONTAINERS}
         self._lifecycle(service)
         private_endpoint(
             self,
@@ -126,8 +125,8 @@ class Storage(pulumi.ComponentResource):
         self.register_outputs({"account_id": self.account_id, "account_name": self.account_name})
 
     def container_id(self, container: str) -> pulumi.Output[str]:
-        """The narrowest scope of a role: one container."""
-        return pulumi.Output.concat(self.account_id, "/blobServices/default/containers/", container)
+        """The narrowest scope of a role: one container, once it is there."""
+        return self._containers[container].id
 
     def _service(self) -> storage.BlobServiceProperties:
         days = self._args.recoverable_days
@@ -145,7 +144,7 @@ class Storage(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _container(self, container: str, service: pulumi.Resource) -> None:
+    def _container(self, container: str, service: pulumi.Resource) -> storage.BlobContainer:
         place = self._args.place
         name = f"{self.pulumi_resource_name}-{container}"
         made = storage.BlobContainer(
@@ -159,7 +158,7 @@ class Storage(pulumi.ComponentResource):
             ),
         )
         if container not in (BACKUPS, LOGBOOK):
-            return
+            return made
         storage.BlobContainerImmutabilityPolicy(
             f"{name}-immutable",
             account_name=self._account.name,
@@ -170,6 +169,7 @@ class Storage(pulumi.ComponentResource):
             allow_protected_append_writes=container == LOGBOOK,
             opts=pulumi.ResourceOptions(parent=self),
         )
+        return made
 
     def _lifecycle(self, service: pulumi.Resource) -> None:
         args = self._args

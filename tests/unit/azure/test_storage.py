@@ -110,9 +110,7 @@ def test_every_container_is_private(engine: StandInEngine, container: str) -> No
         "publicAccess": "None",
     }
     assert "storage-blobs" in made.depends_on
-    assert engine.value(storage.container_id(container)) == (
-        f"storage-account-id/blobServices/default/containers/{container}"
-    )
+    assert engine.value(storage.container_id(container)) == f"storage-{container}-id"
 
 
 def test_backups_are_written_once_and_the_logbook_is_appended_to(usual: StandInEngine) -> None:
