@@ -158,7 +158,7 @@ def tls_of_domain(properties: Properties) -> Iterator[str]:
 
 def tls_of_route(properties: Properties) -> Iterator[str]:
     """A route that takes no http has nothing to redirect, and Azure refuses to be told so."""
-    if properties.get("supportedProtocols") != ["Https"]:
+    if "Http" in (properties.get("supportedProtocols") or ("Http",)):
         yield from expects(properties, httpsRedirect="Enabled")
 
 
