@@ -57,6 +57,7 @@ HOSTS = (
     "*.azurecr.io",
     "*.blob.core.windows.net",
     "api.loganalytics.io",
+    "*.z01.azurefd.net",
     "127.0.0.1",
 )
 TOKEN = "stand-in-token-that-nobody-may-print"
@@ -398,7 +399,9 @@ class ArmStandIn:
             assert patch.properties
             assert patch.properties.site_config
             site.put(patch.properties.site_config)
-        properties = web.SiteProperties(state=site.state, default_host_name=f"{site.name}.azurewebsites.net")
+        properties = web.SiteProperties(
+            {"state": site.state, "defaultHostName": f"{site.name}.azurewebsites.net"}
+        )
         return _model(web.Site(location="westeurope", properties=properties), name=site.name)
 
     def _switch_site(self, request: _Request) -> _Answer:

@@ -14,6 +14,7 @@ from components.azure import jobs_run, login, rotation, sites, waiting
 from components.azure.artefacts import pack
 from components.azure.operations import AzureOperations
 from components.azure.secret_names import OWN
+from components.release import gate
 from components.release.manifest import Check, Manifest, Migration
 from tests.azure.arm_stand_in import SUBSCRIPTION, TENANT, ArmStandIn
 
@@ -61,6 +62,7 @@ def azure(standing: ArmStandIn, monkeypatch: pytest.MonkeyPatch) -> ArmStandIn:
     )
     monkeypatch.setattr(sites, "FRESH_SECONDS", 0.0)
     monkeypatch.setattr(login, "POLLING", 0.02)
+    monkeypatch.setattr(gate, "STEADY_SECONDS", 0.2)
     standing.vault = {name: f"value-of-{name}" for name in (*OWN, "secret-key", "mail-password")}
     for number in (1, 2):
         site = standing.site(f"app-assets-test-{number}")

@@ -75,11 +75,12 @@ def test_what_ended_well_in_this_release_is_not_run_again(
 ) -> None:
     azure.commands = lambda words: Command(["applied"])
     for _ in range(2):
-        operations = AzureOperations(facts)
-        with operations.exclusive("migrate"):
-            assert operations.manage(images[1], ["migrate"], release=RELEASE).output == "applied\n"
+        again = AzureOperations(facts)
+        with again.exclusive("migrate"):
+            assert again.manage(images[1], ["migrate"], release=RELEASE).output == "applied\n"
     assert len(azure.jobs["caj-manage"]) == 1
 
+    operations = AzureOperations(facts)
     with operations.exclusive("roll-instance-1"):
         operations.manage(images[1], ["migrate"], release=RELEASE)
     with operations.exclusive("migrate"):
