@@ -9,7 +9,7 @@ from typing import Any
 from components.azure import sizing
 from relevo import prices
 from relevo.errors import RelevoError
-from stacks.azure_settings import AzureSection
+from stacks.azure_settings import AzureSection, plans
 from stacks.settings import Settings
 
 # Of every stack; a test compares them with what the components make.
@@ -102,8 +102,7 @@ def table(found: Estimate) -> list[str]:
 
 def _lines(settings: Settings, azure: AzureSection, use: Use) -> Iterator[Line]:
     app, database, cache, tier = azure.app, azure.database, azure.cache, azure.front_door.tier
-    plans = settings.instances if app.plans == "each" else 1
-    workers = plans * app.workers_per_plan
+    workers = plans(settings, azure) * app.workers_per_plan
     yield Line(
         resource="app service",
         what=f"{workers} x {app.sku}",
@@ -145,6 +144,8 @@ def _lines(settings: Settings, azure: AzureSection, use: Use) -> Iterator[Line]:
         what=f"{ENDPOINTS} private endpoints, {ZONES} private zones",
         monthly=ENDPOINTS * prices.PRIVATE_ENDPOINT + ZONES * prices.PRIVATE_ZONE,
     )
+    if azure.second_location is not None:
+        yield Line(resource="peering", what="traffic between the two regions", monthly=None)
     cap = azure.monitoring.daily_cap_gb
     logs = use.logs_gb if cap is None else min(use.logs_gb, 30 * cap)
     months = max(0.0, (azure.monitoring.retention_days - 31) / 30)

@@ -22,7 +22,7 @@ from components.azure.identity import Identity, IdentityArgs, Role, grant
 from components.azure.jobs import Jobs, JobsArgs, ScheduledDump, job_name
 from components.azure.monitoring import Logs, LogsArgs, Monitoring, MonitoringArgs
 from components.azure.naming import Names
-from components.azure.network import Network, NetworkArgs
+from components.azure.network import Network, NetworkArgs, Second
 from components.azure.place import Place
 from components.azure.registry import Registry, RegistryArgs, server
 from components.azure.secret_names import INSIGHTS
@@ -39,7 +39,10 @@ WRITES = {"app": (storage.MEDIA,), "jobs": (storage.MEDIA, storage.BACKUPS, stor
 
 
 def compose(stack: str, _root: Path, settings: Settings) -> Target:
-    """Raises `TargetError` and `SettingsError` before anything is made."""
+    """Raises `TargetError` and `SettingsError` before anything is made.
+
+    A second region has instances alone; all that they use, data and the further processes, is in the first.
+    """
     azure = settings.azure
     assert azure is not None, "the settings have it where target is azure"
     names = Names(azure.name, stack)
@@ -62,7 +65,16 @@ def compose(stack: str, _root: Path, settings: Settings) -> Target:
     )
     network = Network(
         "network",
-        NetworkArgs(place=place, address_space=azure.address_space, workspace_id=logs.workspace_id),
+        NetworkArgs(
+            place=place,
+            address_space=azure.address_space,
+            workspace_id=logs.workspace_id,
+            second=(
+                Second(location=azure.second_location, address_space=azure.second_address_space)
+                if azure.second_location
+                else None
+            ),
+        ),
     )
     inside: dict[str, Any] = {
         "place": place,
@@ -163,8 +175,12 @@ def compose(stack: str, _root: Path, settings: Settings) -> Target:
             workers=azure.app.workers_per_plan,
             zone_redundant=azure.app.zone_redundant,
             shared_plan=azure.app.plans == "shared",
-            instances=dict.fromkeys(
-                instances, Region(location=place.location, subnet_id=network.app_subnet_id)
+            instances=sites.spread(
+                instances,
+                [
+                    Region(location=location, subnet_id=subnet)
+                    for location, subnet in network.app_subnet_ids.items()
+                ],
             ),
             probe_path=settings.app.probe.path,
             identity_id=identities["app"].id,
@@ -185,6 +201,7 @@ def compose(stack: str, _root: Path, settings: Settings) -> Target:
             place=place,
             tier=azure.front_door.tier,
             profile_name=front_door.profile_name,
+            # Of one priority: a request goes to the nearest region that is healthy.
             origins={name: Origin(host=host) for name, host in app.site_hosts.items()},
             probe=EdgeProbe(path=settings.app.probe.path),
             rate_limit=azure.front_door.rate_limit,
@@ -303,8 +320,11 @@ def facts(stack: str, settings: Settings, place: Place) -> dict[str, Any]:
         },
         "sites": {
             **{
-                name: {"name": sites.site_name(names, name), "host": sites.site_host(names, name)}
-                for name in settings.instance_names
+                name: {
+                    "name": sites.site_name(place, name, location),
+                    "host": sites.site_host(place, name, location),
+                }
+                for name, location in sites.spread(settings.instance_names, azure.locations).items()
             },
             **{
                 name: {"name": sites.process_name(names, name), "host": None, "verify_url": None}

@@ -203,6 +203,7 @@ class AzureSection(Section):
         pattern=r"^[a-z](?:-?[a-z0-9])*$",
     )
     location: Location
+    second_location: Location | None = None  # where every second instance runs; None: all in one region
     subscription: ObjectId | None = None  # None: the login's
     resource_manager: str = accepts(
         "the address of a cloud's resource manager",
@@ -211,6 +212,7 @@ class AzureSection(Section):
     )
     runner_addresses: Annotated[tuple[Address, ...], accepts("a list of ranges", strict=False)] = ()
     address_space: str = accepts("a private IPv4 range such as 10.40.0.0/22", default="10.40.0.0/22")
+    second_address_space: str = accepts("a private IPv4 range such as 10.40.4.0/22", default="10.40.4.0/22")
     tags: dict[TagName, TagValue] = accepts("a map from tags to text", default={})
     guard: bool = accepts("true or false", default=False)
     vault: Vault = Vault()
@@ -221,6 +223,11 @@ class AzureSection(Section):
     jobs: Jobs = Jobs()
     front_door: FrontDoor
     monitoring: Monitoring = Monitoring()
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """The regions of the instances; all else is in the first."""
+        return (self.location,) if self.second_location is None else (self.location, self.second_location)
 
     @field_validator("runner_addresses")
     @classmethod
@@ -244,7 +251,7 @@ class AzureSection(Section):
                 )
         return addresses
 
-    @field_validator("address_space")
+    @field_validator("address_space", "second_address_space")
     @classmethod
     def private(cls, space: str) -> str:
         try:
@@ -257,6 +264,25 @@ class AzureSection(Section):
                 "take one such as 10.40.0.0/22 that no network to be joined uses",
             )
         return space
+
+    @model_validator(mode="after")
+    def regions_apart(self) -> Self:
+        if self.second_location is None:
+            return self
+        if self.second_location == self.location:
+            raise at(
+                "secondLocation",
+                f"is {self.second_location}, but that is location already",
+                "take another region, or leave it out",
+            )
+        first, second = self.address_space, self.second_address_space
+        if ipaddress.IPv4Network(first).overlaps(ipaddress.IPv4Network(second)):
+            raise at(
+                "secondAddressSpace",
+                f"is {second}, but only a range beside addressSpace ({first}) is accepted",
+                "take another, since addressSpace is fixed once made",
+            )
+        return self
 
     @field_validator("tags")
     @classmethod
@@ -286,7 +312,7 @@ def check(settings: Settings, azure: AzureSection) -> None:
             azure.app.sku,
             workers=azure.app.workers_per_plan,
             zone_redundant=azure.app.zone_redundant,
-            regions=(azure.location,),
+            regions=azure.locations,
         )
         capacity(settings, azure)
     except TargetError as fault:
@@ -297,7 +323,7 @@ def capacity(settings: Settings, azure: AzureSection) -> Capacity:
     """gunicorn's workers and threads. Raises `TargetError` if there are too few connections for them."""
     return sizing.app_capacity(
         plan_sku=azure.app.sku,
-        plans=settings.instances if azure.app.plans == "each" else 1,
+        plans=plans(settings, azure),
         plan_workers=azure.app.workers_per_plan,
         instances=settings.instances,
         database_sku=azure.database.sku,
@@ -305,6 +331,11 @@ def capacity(settings: Settings, azure: AzureSection) -> Capacity:
         workers=settings.app.workers,
         threads=settings.app.threads,
     )
+
+
+def plans(settings: Settings, azure: AzureSection) -> int:
+    """How many there are: a shared one is of one region."""
+    return settings.instances if azure.app.plans == "each" else len(azure.locations)
 
 
 def refuse_tier(database: Database) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import pulumi
 from pulumi_azure_native import app, web
@@ -16,6 +17,8 @@ from components.azure.diagnostics import diagnostics
 from components.azure.naming import Names
 from components.azure.place import Place
 from components.azure.sizing import check_cpu, check_plan, plan_size
+
+T = TypeVar("T")
 
 # What a container app runs until its first release ("Quickstart: Deploy your first container app").
 PLACEHOLDER_IMAGE = "mcr.microsoft.com/k8se/quickstart:latest"
@@ -66,21 +69,25 @@ class AppArgs:
         check_cpu("relevo:azure.app.processCores", self.process_cores)
 
 
-def site_name(names: Names, instance: str) -> str:
-    return names.of("app", instance)
+def site_name(place: Place, instance: str, location: str) -> str:
+    return place.names.of("app", instance, *place.region(location))
 
 
-def site_host(names: Names, instance: str) -> str:
+def site_host(place: Place, instance: str, location: str) -> str:
     """The default host of a site, e.g. "app-assets-prod-instance-1.azurewebsites.net"."""
-    return f"{site_name(names, instance)}.azurewebsites.net"
+    return f"{site_name(place, instance, location)}.azurewebsites.net"
 
 
 def process_name(names: Names, process: str) -> str:
     return names.of("ca", process)
 
 
-def spread(instances: Sequence[str], regions: Sequence[Region]) -> dict[str, Region]:
-    """The instances over the regions in turn, so that a roll never takes two of one region in a row."""
+def spread(instances: Sequence[str], regions: Sequence[T]) -> dict[str, T]:
+    """The instances over the regions in turn, so that a roll never takes two of one region in a row.
+
+    Nor does a roll empty one of two regions, from four instances on. With two or three, the other region
+    alone serves while a region's only instance is replaced.
+    """
     return {name: regions[index % len(regions)] for index, name in enumerate(instances)}
 
 
@@ -96,11 +103,16 @@ class App(pulumi.ComponentResource):
     def __init__(self, name: str, args: AppArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("relevo:azure:App", name, None, opts)
         self._args = args
-        names = args.place.names
         plans = self._plans()
-        self.site_names = {instance: site_name(names, instance) for instance in args.instances}
-        self.site_hosts = {instance: site_host(names, instance) for instance in args.instances}
-        self.process_names = {process: process_name(names, process) for process in args.processes}
+        self.site_names = {
+            instance: site_name(args.place, instance, region.location)
+            for instance, region in args.instances.items()
+        }
+        self.site_hosts = {
+            instance: site_host(args.place, instance, region.location)
+            for instance, region in args.instances.items()
+        }
+        self.process_names = {process: process_name(args.place.names, process) for process in args.processes}
         for instance, region in args.instances.items():
             self._site(instance, region, plans[self._plan_of(instance)])
         for process in args.processes:
@@ -122,9 +134,10 @@ class App(pulumi.ComponentResource):
         located = {self._plan_of(instance): region.location for instance, region in args.instances.items()}
         plans = {}
         for plan, location in located.items():
+            region = () if args.shared_plan else place.region(location)
             plans[plan] = web.AppServicePlan(
                 f"{self.pulumi_resource_name}-plan-{plan}",
-                name=place.names.of("asp", plan),
+                name=place.names.of("asp", plan, *region),
                 resource_group_name=place.resource_group,
                 location=location,
                 kind="linux",
@@ -148,7 +161,7 @@ class App(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         site = web.WebApp(
             f"{self.pulumi_resource_name}-{instance}",
-            name=site_name(place.names, instance),
+            name=site_name(place, instance, region.location),
             resource_group_name=place.resource_group,
             location=region.location,
             kind="app,linux,container",

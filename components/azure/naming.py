@@ -26,6 +26,7 @@ Abbreviation = Literal[
     "log",  # Log Analytics workspace
     "nic",  # network interface
     "nsg",  # network security group
+    "peer",  # virtual network peering
     "pep",  # private endpoint
     "psql",  # PostgreSQL flexible server
     "rg",  # resource group
@@ -53,6 +54,7 @@ LIMITS: dict[Abbreviation, int] = {
     "log": 63,
     "nic": 80,
     "nsg": 80,
+    "peer": 80,
     "pep": 64,
     "psql": 63,
     "rg": 90,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +31,7 @@ DELEGATIONS = {
     "database": "Microsoft.DBforPostgreSQL/flexibleServers",
 }
 
+SECOND_APP = "second-app"  # the sites' subnet in the second region
 POSTGRES = "5432"
 POSTGRES_PORTS = (POSTGRES, "6432")  # and its built-in PgBouncer
 ENDPOINT_PORTS = ("443", "10000")  # vault, blob, registry; cache
@@ -49,12 +50,22 @@ class Flow:
     protocol: Literal["Tcp", "*"] = "Tcp"
 
 
-def prefixes(address_space: str) -> dict[str, str]:
-    """Subnet → its range, in a space of /22 or larger: /24, /24, /26, /26 and a quarter to spare, or more."""
+def prefixes(address_space: str, second_space: str | None = None) -> dict[str, str]:
+    """Subnet → its range, in a space of /22 or larger: /24, /24, /26, /26 and a quarter to spare, or more.
+
+    The second space is divided in the same way, though only sites are there.
+    """
     space = ipaddress.IPv4Network(address_space)
     app, jobs, small, _spare = space.subnets(prefixlen_diff=2)
     database, endpoints, *_ = small.subnets(prefixlen_diff=2)
-    return {"app": str(app), "jobs": str(jobs), "database": str(database), "endpoints": str(endpoints)}
+    second = {} if second_space is None else {SECOND_APP: prefixes(second_space)["app"]}
+    return {
+        "app": str(app),
+        "jobs": str(jobs),
+        "database": str(database),
+        "endpoints": str(endpoints),
+        **second,
+    }
 
 
 def flows(prefix: Mapping[str, str]) -> dict[str, tuple[Flow, ...]]:
@@ -75,7 +86,9 @@ def flows(prefix: Mapping[str, str]) -> dict[str, tuple[Flow, ...]]:
 
     def from_callers(destination: str, ports: tuple[str, ...]) -> tuple[Flow, ...]:
         return tuple(
-            Flow(f"from-{role}", "Inbound", prefix[role], destination, ports) for role in ("app", "jobs")
+            Flow(f"from-{role}", "Inbound", prefix[role], destination, ports)
+            for role in ("app", "jobs", SECOND_APP)
+            if role in prefix
         )
 
     jobs, database = prefix["jobs"], prefix["database"]
@@ -96,6 +109,7 @@ def flows(prefix: Mapping[str, str]) -> dict[str, tuple[Flow, ...]]:
             Flow("to-entra", "Outbound", database, "AzureActiveDirectory", ("443",)),
         ),
         "endpoints": from_callers(prefix["endpoints"], ENDPOINT_PORTS),
+        **({SECOND_APP: to_services(SECOND_APP)} if SECOND_APP in prefix else {}),
     }
 
 
@@ -105,55 +119,71 @@ def database_zone(names: Names) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Second:
+    """The second region of the sites. `address_space`: a private range that does not overlap the first's."""
+
+    location: str
+    address_space: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class NetworkArgs:
     """`address_space`: a private IPv4 range, /22 or larger. It cannot be changed without new subnets."""
 
     place: Place
     address_space: str
     workspace_id: pulumi.Input[str]
+    second: Second | None = None
 
 
 class Network(pulumi.ComponentResource):
-    """A virtual network of its own, without peerings. What calls whom inside is a table, `flows`.
+    """A virtual network of its own. What calls whom inside is a table, `flows`.
 
-    Nothing here has a public address: the internet reaches the sites through Front Door only, and no NAT
-    gateway is needed, since App Service and Container Apps bring their own way out.
+    - Nothing here has a public address: the internet reaches the sites through Front Door only, and no NAT
+      gateway is needed, since App Service and Container Apps bring their own way out.
+    - A site joins a network of its own region only, so a second region has a second network, with nothing
+      but sites. They come to the database, the cache, the vault and the registry, which stay in the first
+      region, by a peering of the two.
     """
 
     def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("relevo:azure:Network", name, None, opts)
         self._args = args
-        place = args.place
-        prefix = prefixes(args.address_space)
-        self._virtual_network = network.VirtualNetwork(
-            f"{name}-vnet",
-            virtual_network_name=place.names.of("vnet"),
-            resource_group_name=place.resource_group,
-            location=place.location,
-            address_space=network.AddressSpaceArgs(address_prefixes=[args.address_space]),
-            tags=place.tags,
-            # The subnets are resources of their own; without this a change of the network would drop them.
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["subnets"]),
-        )
-        diagnostics(self, f"{name}-vnet-diagnostics", self._virtual_network.id, args.workspace_id)
+        place, second = args.place, args.second
+        prefix = prefixes(args.address_space, second.address_space if second else None)
+        self._networks = {place.location: self._virtual_network("vnet", place.location, args.address_space)}
+        if second:
+            self._networks[second.location] = self._virtual_network(
+                "second-vnet", second.location, second.address_space
+            )
 
         subnets: dict[str, network.Subnet] = {}
         for role, passing in flows(prefix).items():
             # Azure takes one change of a network at a time, so each waits for the one before.
             before = list(subnets.values())[-1:]
-            subnets[role] = self._subnet(role, prefix[role], self._security_group(role, passing), before)
+            location = second.location if second and role == SECOND_APP else place.location
+            group = self._security_group(role, location, passing)
+            subnets[role] = self._subnet(role, location, prefix[role], group, before)
 
-        self.id = self._virtual_network.id
-        self.app_subnet_id = subnets["app"].id
+        self.id = self._networks[place.location].id
         self.jobs_subnet_id = subnets["jobs"].id
         self.database_subnet_id = subnets["database"].id
         self.endpoints_subnet_id = subnets["endpoints"].id
-        self.database_zone_id = self._zone("database", database_zone(place.names))
-        self._zone_ids = {kind: self._zone(kind, zone) for kind, zone in ZONES.items()}
+        self.database_zone_id, *links = self._zone("database", database_zone(place.names))
+        self._zone_ids: dict[Zone, pulumi.Output[str]] = {}
+        for kind, zone in ZONES.items():
+            self._zone_ids[kind], *more = self._zone(kind, zone)
+            links += more
+        # Region → the subnet that its sites join.
+        self.app_subnet_ids: dict[str, pulumi.Output[str]] = {place.location: subnets["app"].id}
+        if second:
+            self.app_subnet_ids[second.location] = _once(
+                subnets[SECOND_APP].id, *links, *self._peer(second.location, list(subnets.values()))
+            )
         self.register_outputs(
             {
                 "id": self.id,
-                "app_subnet_id": self.app_subnet_id,
+                "app_subnet_ids": self.app_subnet_ids,
                 "jobs_subnet_id": self.jobs_subnet_id,
                 "database_subnet_id": self.database_subnet_id,
                 "endpoints_subnet_id": self.endpoints_subnet_id,
@@ -166,13 +196,56 @@ class Network(pulumi.ComponentResource):
         """The private DNS zone's id, once the network resolves names by it."""
         return self._zone_ids[kind]
 
-    def _security_group(self, role: str, passing: tuple[Flow, ...]) -> network.NetworkSecurityGroup:
+    def _virtual_network(self, role: str, location: str, address_space: str) -> network.VirtualNetwork:
+        place = self._args.place
+        made = network.VirtualNetwork(
+            f"{self.pulumi_resource_name}-{role}",
+            virtual_network_name=place.names.of("vnet", *place.region(location)),
+            resource_group_name=place.resource_group,
+            location=location,
+            address_space=network.AddressSpaceArgs(address_prefixes=[address_space]),
+            tags=place.tags,
+            # Subnets and peerings are resources of their own; without this a change of the network would drop
+            # them.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["subnets", "virtualNetworkPeerings"]),
+        )
+        diagnostics(self, f"{self.pulumi_resource_name}-{role}-diagnostics", made.id, self._args.workspace_id)
+        return made
+
+    def _peer(self, second: str, before: Sequence[pulumi.Resource]) -> list[pulumi.Output[str]]:
+        """Both ways, since either alone lets nothing pass ("Virtual network peering")."""
+        place = self._args.place
+        made: list[network.VirtualNetworkPeering] = []
+        for role, near, far in (
+            ("peering", place.location, second),
+            ("second-peering", second, place.location),
+        ):
+            made.append(
+                network.VirtualNetworkPeering(
+                    f"{self.pulumi_resource_name}-{role}",
+                    virtual_network_peering_name=place.names.of("peer", far),
+                    resource_group_name=place.resource_group,
+                    virtual_network_name=self._networks[near].name,
+                    remote_virtual_network=network.SubResourceArgs(id=self._networks[far].id),
+                    allow_virtual_network_access=True,
+                    allow_forwarded_traffic=False,
+                    allow_gateway_transit=False,
+                    use_remote_gateways=False,
+                    # It changes both networks, so nothing else may be changing either.
+                    opts=pulumi.ResourceOptions(parent=self, depends_on=[*before, *made]),
+                )
+            )
+        return [peering.id for peering in made]
+
+    def _security_group(
+        self, role: str, location: str, passing: tuple[Flow, ...]
+    ) -> network.NetworkSecurityGroup:
         place = self._args.place
         group = network.NetworkSecurityGroup(
             f"{self.pulumi_resource_name}-{role}-nsg",
-            network_security_group_name=place.names.of("nsg", role),
+            network_security_group_name=place.names.of("nsg", *self._parts(role, location)),
             resource_group_name=place.resource_group,
-            location=place.location,
+            location=location,
             security_rules=[
                 *(_allow(flow, 100 + 10 * index) for index, flow in enumerate(passing)),
                 _deny("Inbound"),
@@ -191,18 +264,24 @@ class Network(pulumi.ComponentResource):
         return group
 
     def _subnet(
-        self, role: str, prefix: str, group: network.NetworkSecurityGroup, before: list[network.Subnet]
+        self,
+        role: str,
+        location: str,
+        prefix: str,
+        group: network.NetworkSecurityGroup,
+        before: list[network.Subnet],
     ) -> network.Subnet:
         place = self._args.place
-        service = DELEGATIONS.get(role)
+        use, *_ = self._parts(role, location)
+        service = DELEGATIONS.get(use)
         return network.Subnet(
             f"{self.pulumi_resource_name}-{role}",
-            subnet_name=place.names.of("snet", role),
+            subnet_name=place.names.of("snet", *self._parts(role, location)),
             resource_group_name=place.resource_group,
-            virtual_network_name=self._virtual_network.name,
+            virtual_network_name=self._networks[location].name,
             address_prefix=prefix,
             network_security_group=network.NetworkSecurityGroupArgs(id=group.id),
-            delegations=[network.DelegationArgs(name=role, service_name=service)] if service else [],
+            delegations=[network.DelegationArgs(name=use, service_name=service)] if service else [],
             # Otherwise a security group does not apply to private endpoints ("Manage network policies for
             # private endpoints").
             private_endpoint_network_policies=(
@@ -216,7 +295,11 @@ class Network(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=before),
         )
 
-    def _zone(self, role: str, zone_name: str) -> pulumi.Output[str]:
+    def _parts(self, role: str, location: str) -> tuple[str, ...]:
+        return role.removeprefix("second-"), *self._args.place.region(location)
+
+    def _zone(self, role: str, zone_name: str) -> list[pulumi.Output[str]]:
+        """The zone's id, once the first network resolves names by it, and the ids of further links."""
         place = self._args.place
         zone = privatedns.PrivateZone(
             f"{self.pulumi_resource_name}-{role}-zone",
@@ -226,19 +309,27 @@ class Network(pulumi.ComponentResource):
             tags=place.tags,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        link = privatedns.VirtualNetworkLink(
-            f"{self.pulumi_resource_name}-{role}-zone-link",
-            virtual_network_link_name=place.names.of("vnet"),
-            private_zone_name=zone.name,
-            resource_group_name=place.resource_group,
-            location="global",
-            registration_enabled=False,
-            virtual_network=privatedns.SubResourceArgs(id=self._virtual_network.id),
-            tags=place.tags,
-            opts=pulumi.ResourceOptions(parent=self),
+        first, *further = (
+            privatedns.VirtualNetworkLink(
+                f"{self.pulumi_resource_name}-{role}-zone-{prefix}link",
+                virtual_network_link_name=place.names.of("vnet", *place.region(location)),
+                private_zone_name=zone.name,
+                resource_group_name=place.resource_group,
+                location="global",
+                registration_enabled=False,
+                virtual_network=privatedns.SubResourceArgs(id=linked.id),
+                tags=place.tags,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            for prefix, (location, linked) in zip(("", "second-"), self._networks.items(), strict=False)
         )
         # Whoever uses the zone waits for the link as well: a server is refused a zone that is not linked.
-        return pulumi.Output.all(zone.id, link.id).apply(lambda ids: ids[0])
+        return [_once(zone.id, first.id), *(link.id for link in further)]
+
+
+def _once(found: pulumi.Output[str], *made: pulumi.Output[str]) -> pulumi.Output[str]:
+    """The same, for those who must wait until all of the others are made."""
+    return pulumi.Output.all(found, *made).apply(lambda ids: ids[0])
 
 
 def _allow(flow: Flow, priority: int) -> network.SecurityRuleArgs:

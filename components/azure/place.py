@@ -18,8 +18,12 @@ class Place:
     subscription: str
     tenant: str
     resource_group: pulumi.Input[str]
-    location: str  # as ARM spells it, e.g. "westeurope"
+    location: str  # of all but the sites of a second region; as ARM spells it, e.g. "westeurope"
     zones: tuple[str, ...]  # () where the region has none
     tags: Mapping[str, str]
     runner_addresses: tuple[str, ...]  # CIDR ranges from which vault, storage and registry may be reached
     guard: bool  # prod: what holds data cannot be deleted
+
+    def region(self, location: str) -> tuple[str, ...]:
+        """What a name says of its region: nothing in the first, so that a second one changes no name."""
+        return () if location == self.location else (location,)

@@ -108,6 +108,11 @@ TYPES: Mapping[str, ArmType] = {
     "network:PrivateEndpoint": _type("Microsoft.Network/privateEndpoints", "privateEndpointName"),
     "network:Subnet": _type("Microsoft.Network/virtualNetworks/subnets", "virtualNetworkName", "subnetName"),
     "network:VirtualNetwork": _type("Microsoft.Network/virtualNetworks", "virtualNetworkName"),
+    "network:VirtualNetworkPeering": _type(
+        "Microsoft.Network/virtualNetworks/virtualNetworkPeerings",
+        "virtualNetworkName",
+        "virtualNetworkPeeringName",
+    ),
     "operationalinsights:Workspace": _type("Microsoft.OperationalInsights/workspaces", "workspaceName"),
     "privatedns:PrivateZone": _type("Microsoft.Network/privateDnsZones", "privateZoneName"),
     "privatedns:VirtualNetworkLink": _type(

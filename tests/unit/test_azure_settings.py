@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stacks.azure_settings import capacity
 from stacks.settings import Settings, SettingsError, parse
 
 APP: dict[str, Any] = {
@@ -81,6 +82,16 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     (azure(resourceManager="http://arm"), 'relevo:azure.resourceManager is "http://arm", but the address'),
     (azure(addressSpace="10.0.0.0/24"), 'relevo:azure.addressSpace is "10.0.0.0/24", but only a private'),
     (azure(addressSpace="8.8.0.0/16"), 'relevo:azure.addressSpace is "8.8.0.0/16", but only a private'),
+    (azure(secondAddressSpace="10.0.0.0/24"), 'relevo:azure.secondAddressSpace is "10.0.0.0/24", but only'),
+    (azure(secondLocation="North Europe"), 'relevo:azure.secondLocation is "North Europe", but a region as'),
+    (
+        azure(secondLocation="westeurope"),
+        "relevo:azure.secondLocation is westeurope, but that is location already; take another region,",
+    ),
+    (
+        azure(secondLocation="northeurope", addressSpace="10.40.0.0/16"),
+        "relevo:azure.secondAddressSpace is 10.40.4.0/22, but only a range beside addressSpace",
+    ),
     (azure(tags={"a/b": "x"}), 'relevo:azure.tags.a/b is "a/b", but a tag\'s name'),
     (azure(tags={"team": 3}), "relevo:azure.tags.team is 3, but text of at most 256"),
     (azure(tags={"Stack": "x"}), "relevo:azure.tags has Stack, but that tag is the stack's own; rename it."),
@@ -135,6 +146,13 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     (app(sku="P1"), "relevo:azure.app.sku is P1, but that size is retired; take P0v3."),
     (app(sku="B1", zoneRedundant=True), "relevo:azure.app.zoneRedundant is true, but B1 is Basic and zones"),
     (app(zoneRedundant=True), "relevo:azure.app.zoneRedundant is true, but relevo:azure.app.workersPerPlan"),
+    (
+        azure(
+            secondLocation="westus",
+            app={**AZURE["app"], "sku": "P1v3", "workersPerPlan": 2, "zoneRedundant": True},
+        ),
+        "relevo:azure.app.zoneRedundant is true, but westus has no availability zones; take another region",
+    ),
     (app(sku="B1", workersPerPlan=4), "relevo:azure.app.workersPerPlan is 4, but B1 accepts 1 to 3;"),
     (app(plans="one"), 'relevo:azure.app.plans is "one", but each or shared is accepted;'),
     (app(slots=2), "relevo:azure.app.slots is not a key, but only"),
@@ -204,3 +222,22 @@ def test_secrets_alone_and_text_without_secrets_are_accepted() -> None:
     environment = {"A": "{cache.url}", "B": "https://{public.host}/{{x}}", "C": "{database.host}:5432"}
     settings = parsed({"app": {**APP, "environment": {**APP["environment"], **environment}}})
     assert settings.app.environment["B"] == "https://{public.host}/{{x}}"
+
+
+def test_ranges_that_overlap_are_refused_only_where_there_are_two_networks() -> None:
+    """The default of the one may lie in a range that somebody gives the other."""
+    settings = parsed(azure(addressSpace="10.40.0.0/16"))
+    assert settings.azure is not None
+    assert settings.azure.locations == ("westeurope",)
+
+
+def test_a_shared_plan_serves_the_instances_of_its_region_alone() -> None:
+    """With a plan in each of two regions, an instance gets as many workers as on a plan of its own."""
+    sized = {
+        (kind, second): capacity(settings, settings.azure).workers
+        for kind in ("each", "shared")
+        for second in (None, "northeurope")
+        if (settings := parsed(azure(app={"sku": "P1v3", "plans": kind}, secondLocation=second))).azure
+    }
+    assert sized["each", None] == sized["each", "northeurope"] == sized["shared", "northeurope"]
+    assert sized["shared", None] < sized["shared", "northeurope"]

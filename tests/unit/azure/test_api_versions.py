@@ -55,6 +55,7 @@ VERSIONS = {
     "network.PrivateEndpoint": "2024-05-01",
     "network.Subnet": "2024-05-01",
     "network.VirtualNetwork": "2024-05-01",
+    "network.VirtualNetworkPeering": "2024-05-01",
     "operationalinsights.Workspace": "2023-09-01",
     "privatedns.PrivateZone": "2024-06-01",
     "privatedns.VirtualNetworkLink": "2024-06-01",

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from components.azure.app import App, AppArgs, Region, site_host, spread
-from components.azure.naming import Names
 from components.target import TargetError
 from tests.unit.azure.stand_in import TAGS, StandInEngine, place
 
@@ -205,8 +204,35 @@ def test_a_plan_is_for_linux_and_spread_over_zones(engine: StandInEngine) -> Non
 def test_the_host_of_a_site_is_known_from_its_name(engine: StandInEngine) -> None:
     app = engine.build(_app)
 
-    assert site_host(Names("assets", "prod"), "instance-1") == "app-assets-prod-instance-1.azurewebsites.net"
+    assert site_host(place(), "instance-1", "westeurope") == "app-assets-prod-instance-1.azurewebsites.net"
     assert app.site_hosts["instance-1"] == "app-assets-prod-instance-1.azurewebsites.net"
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_is_in_the_second_region_says_so_in_its_name(engine: StandInEngine, shared: bool) -> None:
+    """A stack of one region that gets a second keeps what it has, and makes the others beside."""
+    app = engine.build(lambda: _app(4, (WEST, NORTH), shared_plan=shared))
+
+    assert list(app.site_names.values()) == [
+        "app-assets-prod-instance-1",
+        "app-assets-prod-instance-2-northeurope",
+        "app-assets-prod-instance-3",
+        "app-assets-prod-instance-4-northeurope",
+    ]
+    plans = engine.of_type("web:AppServicePlan").values()
+    assert {(plan.inputs["name"], plan.inputs["location"]) for plan in plans} == (
+        {
+            ("asp-assets-prod-westeurope", "westeurope"),
+            ("asp-assets-prod-northeurope", "northeurope"),
+        }
+        if shared
+        else {
+            ("asp-assets-prod-instance-1", "westeurope"),
+            ("asp-assets-prod-instance-2-northeurope", "northeurope"),
+            ("asp-assets-prod-instance-3", "westeurope"),
+            ("asp-assets-prod-instance-4-northeurope", "northeurope"),
+        }
+    )
 
 
 def test_a_roll_does_not_take_two_of_one_region_in_a_row() -> None:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from components.azure.network import Network, NetworkArgs, flows, prefixes
+from components.azure.network import Network, NetworkArgs, Second, flows, prefixes
 from tests.unit.azure.stand_in import TAGS, StandInEngine, place
 
 SPACE = "10.40.0.0/22"
-
+SECOND = Second(location="northeurope", address_space="10.40.4.0/22")
+ROLES = ("app", "jobs", "database", "endpoints")
+ZONES = ("vault", "blob", "registry", "cache", "database")
 
 pytestmark = pytest.mark.usefixtures("network")
 
@@ -39,7 +41,7 @@ def test_the_network_is_the_given_range_and_leaves_its_subnets_alone(engine: Sta
         "enableVmProtection": False,
         "tags": TAGS,
     }
-    assert made.ignore_changes == ("subnets",)
+    assert made.ignore_changes == ("subnets", "virtualNetworkPeerings")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +124,7 @@ def test_only_what_is_needed_passes(
     assert _passing(rules, "Outbound") == outbound
 
 
-@pytest.mark.parametrize("role", ["app", "jobs", "database", "endpoints"])
+@pytest.mark.parametrize("role", ROLES)
 def test_all_else_is_denied_in_both_directions(engine: StandInEngine, role: str) -> None:
     rules = engine.made[f"network-{role}-nsg"].inputs["securityRules"]
     denied = {rule["direction"]: rule for rule in rules if rule["access"] == "Deny"}
@@ -176,7 +178,7 @@ def test_what_is_logged_of_it(engine: StandInEngine) -> None:
     }
     assert metrics == {
         "network-vnet-diagnostics": True,
-        **{f"network-{role}-nsg-diagnostics": False for role in ("app", "jobs", "database", "endpoints")},
+        **{f"network-{role}-nsg-diagnostics": False for role in ROLES},
     }
 
 
@@ -189,3 +191,128 @@ def test_every_flow_has_the_subnets_of_a_larger_range() -> None:
         "endpoints": "10.0.144.0/20",
     }
     assert flows(prefix).keys() == prefix.keys()
+
+
+@pytest.fixture(scope="module")
+def wide() -> StandInEngine:
+    return StandInEngine()
+
+
+@pytest.fixture(scope="module")
+def two_regions(wide: StandInEngine) -> Network:
+    args = NetworkArgs(place=place(), address_space=SPACE, workspace_id="workspace-id", second=SECOND)
+    return wide.build(lambda: Network("network", args))
+
+
+@pytest.mark.usefixtures("two_regions")
+def test_a_second_region_changes_nothing_of_the_first_but_whom_its_services_let_in(
+    engine: StandInEngine, wide: StandInEngine
+) -> None:
+    changed = {name for name, made in engine.made.items() if wide.made[name].inputs != made.inputs}
+    assert changed == {"network-database-nsg", "network-endpoints-nsg"}
+
+
+@pytest.mark.usefixtures("two_regions")
+def test_the_second_network_is_in_its_region_with_the_sites_alone(
+    engine: StandInEngine, wide: StandInEngine
+) -> None:
+    added = {name: made for name, made in wide.made.items() if name not in engine.made}
+    assert added.keys() == {
+        "network-second-vnet",
+        "network-second-vnet-diagnostics",
+        "network-second-app-nsg",
+        "network-second-app-nsg-diagnostics",
+        "network-second-app",
+        "network-peering",
+        "network-second-peering",
+        *(f"network-{zone}-zone-second-link" for zone in ZONES),
+    }
+    second = wide.made["network-second-vnet"].inputs
+    assert second["virtualNetworkName"] == "vnet-assets-prod-northeurope"
+    assert second["location"] == wide.made["network-second-app-nsg"].inputs["location"] == "northeurope"
+    assert second["addressSpace"] == {"addressPrefixes": ["10.40.4.0/22"]}
+    assert wide.made["network-second-app"].inputs == {
+        "subnetName": "snet-assets-prod-app-northeurope",
+        "resourceGroupName": "rg-assets-prod",
+        "virtualNetworkName": "network-second-vnet-name",
+        "addressPrefix": "10.40.4.0/24",
+        "networkSecurityGroup": {"id": "network-second-app-nsg-id"},
+        "delegations": [{"name": "app", "serviceName": "Microsoft.Web/serverFarms"}],
+        "privateEndpointNetworkPolicies": "Disabled",
+        "privateLinkServiceNetworkPolicies": "Enabled",
+    }
+
+
+@pytest.mark.usefixtures("two_regions")
+def test_sites_of_the_second_region_reach_what_those_of_the_first_do(wide: StandInEngine) -> None:
+    second = "10.40.4.0/24"
+    outbound = wide.made["network-second-app-nsg"].inputs["securityRules"]
+    assert _passing(outbound, "Outbound") == [
+        (second, DATABASE, POSTGRES),
+        (second, ENDPOINTS, SERVICES),
+        (second, "Internet", OUTSIDE),
+    ]
+    assert _passing(outbound, "Inbound") == []
+    for role, destination, ports in (("database", DATABASE, POSTGRES), ("endpoints", ENDPOINTS, SERVICES)):
+        rules = wide.made[f"network-{role}-nsg"].inputs["securityRules"]
+        assert (second, destination, ports) in _passing(rules, "Inbound")
+        assert len({(rule["direction"], rule["priority"]) for rule in rules}) == len(rules)
+
+
+@pytest.mark.usefixtures("two_regions")
+@pytest.mark.parametrize(
+    ("name", "near", "far", "leads_to"),
+    [
+        ("network-peering", "network-vnet", "network-second-vnet", "northeurope"),
+        ("network-second-peering", "network-second-vnet", "network-vnet", "westeurope"),
+    ],
+)
+def test_the_networks_are_peered_both_ways(
+    wide: StandInEngine, name: str, near: str, far: str, leads_to: str
+) -> None:
+    peering = wide.made[name]
+    assert peering.type == "azure-native:network:VirtualNetworkPeering"
+    assert peering.inputs == {
+        "virtualNetworkPeeringName": f"peer-assets-prod-{leads_to}",
+        "resourceGroupName": "rg-assets-prod",
+        "virtualNetworkName": f"{near}-name",
+        "remoteVirtualNetwork": {"id": f"{far}-id"},
+        "allowVirtualNetworkAccess": True,
+        "allowForwardedTraffic": False,
+        "allowGatewayTransit": False,
+        "useRemoteGateways": False,
+    }
+    assert {"network-endpoints", "network-second-app"} <= peering.depends_on
+
+
+@pytest.mark.usefixtures("two_regions")
+def test_one_peering_waits_for_the_other_since_each_changes_both_networks(wide: StandInEngine) -> None:
+    assert "network-peering" in wide.made["network-second-peering"].depends_on
+
+
+@pytest.mark.usefixtures("two_regions")
+@pytest.mark.parametrize("role", ZONES)
+def test_each_private_zone_is_linked_to_the_second_network_too(wide: StandInEngine, role: str) -> None:
+    assert wide.made[f"network-{role}-zone-second-link"].inputs == {
+        "virtualNetworkLinkName": "vnet-assets-prod-northeurope",
+        "privateZoneName": f"network-{role}-zone-name",
+        "resourceGroupName": "rg-assets-prod",
+        "location": "global",
+        "registrationEnabled": False,
+        "virtualNetwork": {"id": "network-second-vnet-id"},
+        "tags": TAGS,
+    }
+
+
+def test_sites_of_the_second_region_wait_until_they_reach_the_first(
+    wide: StandInEngine, two_regions: Network
+) -> None:
+    assert list(two_regions.app_subnet_ids) == ["westeurope", "northeurope"]
+    second = two_regions.app_subnet_ids["northeurope"]
+    assert wide.value(second) == "network-second-app-id"
+    waited_for = {resource.pulumi_resource_name for resource in wide.resources(second)}
+    assert waited_for >= {
+        "network-peering",
+        "network-second-peering",
+        *(f"network-{zone}-zone-second-link" for zone in ZONES),
+    }

@@ -19,17 +19,18 @@ from stacks.settings import Settings, load_file
 ROOT = Path(__file__).parents[3]
 
 
-def settings(stack: str, **changed: Mapping[str, Any]) -> Settings:
-    """Of a committed stack, with changed values in sections of `relevo:azure`."""
+def settings(stack: str, **changed: Mapping[str, Any] | str) -> Settings:
+    """Of a committed stack, with changed values in `relevo:azure`, those of a section as a map."""
     found = load_file(ROOT / f"Pulumi.{stack}.yaml")
     assert found.azure is not None
     sections = {
-        name: getattr(found.azure, name).model_copy(update=dict(values)) for name, values in changed.items()
+        name: value if isinstance(value, str) else getattr(found.azure, name).model_copy(update=dict(value))
+        for name, value in changed.items()
     }
     return found.model_copy(update={"azure": found.azure.model_copy(update=sections)})
 
 
-def monthly(stack: str, resource: str, **changed: Mapping[str, Any]) -> float | None:
+def monthly(stack: str, resource: str, **changed: Mapping[str, Any] | str) -> float | None:
     found = cost.estimate(stack, settings(stack, **changed))
     return next((line.monthly for line in found.lines if line.resource == resource), 0.0)
 
@@ -45,6 +46,9 @@ def test_each_committed_stack_has_a_price_for_all_that_it_makes() -> None:
 def test_what_is_bought_twice_is_counted_twice() -> None:
     assert monthly("prod", "app service") == 3 * 2 * prices.PLANS["P1v3"]
     assert monthly("prod", "app service", app={"plans": "shared"}) == 2 * prices.PLANS["P1v3"]
+    assert monthly("prod", "app service", app={"plans": "shared"}, second_location="northeurope") == (
+        2 * 2 * prices.PLANS["P1v3"]
+    )
     assert monthly("prod", "postgresql") == 2 * 4 * prices.DATABASE_CORE["GeneralPurpose"]
     assert monthly("prod", "postgresql", database={"high_availability": "Disabled"}) == 4 * 65
     assert monthly("prod", "managed redis", cache={"replicated": False}) == prices.CACHE_NODE["Balanced_B5"]
@@ -61,6 +65,7 @@ def test_the_network_and_the_alerts_are_those_that_the_components_make() -> None
 def test_a_size_without_a_price_is_named_and_not_guessed() -> None:
     found = cost.estimate("prod", settings("prod", app={"sku": "P1v4"}))
     assert found.unknown == ("app service",)
+    assert cost.estimate("prod", settings("prod", second_location="northeurope")).unknown == ("peering",)
     assert any("no price for it: app service." in line for line in cost.table(found))
     assert found.monthly == pytest.approx(sum(line.monthly or 0 for line in found.lines))
 
