@@ -59,16 +59,47 @@ def pin_(digest: DigestArgument, stack: StackOption = "local") -> None:
     The choice is written into the stack's configuration.
     """
     project = Project.here()
-    stored = project.store.find(digest)
-    artefact.restore_environment(stored, project.store, say)
-    artefact.tell(stored.manifest, say)
-    before = pin.pin(project.configuration(stack), stored.image)
-    if before == stored.image:
-        print(f"{stored.manifest.version} is pinned already: {stored.image}")
-        return
-    known = project.store.get(before) if before else None
-    was = f"{known.manifest.version} ({before})" if known else before or "nothing"
-    print(f"pinned in Pulumi.{stack}.yaml: {was} → {stored.manifest.version} ({stored.image})")
+    if pin.is_on_azure(project.configuration(stack)):
+        from relevo import registry
+
+        image = registry.accepted(project, stack, digest)
+    else:
+        stored = project.store.find(digest)
+        artefact.restore_environment(stored, project.store, say)
+        artefact.tell(stored.manifest, say)
+        image = stored.image
+    before = pin.pin(project.configuration(stack), image)
+    if before == image:
+        print(f"{project.store.described(image)} is pinned already")
+    else:
+        was = project.store.described(before) if before else "nothing"
+        print(f"pinned in Pulumi.{stack}.yaml: {was} → {project.store.described(image)}")
+
+
+@app.command()
+def push(digest: DigestArgument, stack: StackOption = "local") -> None:
+    """Make an artefact's image in a stack's registry.
+
+    Of a stack on Azure. The last line is the image, as relevo pin takes it.
+    """
+    from relevo import registry
+
+    print(registry.push(Project.here(), stack, digest, say))
+
+
+@app.command()
+def promote(
+    image: Annotated[str, typer.Argument(help="As Pulumi.<stack>.yaml of the first stack pins it.")],
+    source: Annotated[str, typer.Option("--from", help="The stack that has it.")],
+    target: Annotated[str, typer.Option("--to", help="The stack that is to have it.")],
+) -> None:
+    """Copy an image to another stack's registry.
+
+    Its digest stays. The last line is the image there, as relevo pin takes it.
+    """
+    from relevo import registry
+
+    print(registry.promote(Project.here(), image, source, target, say))
 
 
 @app.command()

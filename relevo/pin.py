@@ -34,6 +34,12 @@ def pinned(configuration: Path) -> str | None:
     return None if value is None else str(value)
 
 
+def is_on_azure(configuration: Path) -> bool:
+    """Read from the file alone, so that a pin can be put right that makes the configuration invalid."""
+    _, document = _read(configuration)
+    return _config(document).get("relevo:target") == "azure"
+
+
 def pin(configuration: Path, image: str) -> str | None:
     """Write the line; returns what it was before. Raises `RelevoError` and changes nothing if it cannot."""
     configuration = configuration.resolve()  # a link stays one

@@ -91,6 +91,11 @@ class Store:
             ) from None
         return Stored(image=image, folder=folder, manifest=manifest)
 
+    def described(self, image: str) -> str:
+        """With its version, where the store knows it."""
+        stored = self.get(image) if IMAGE.fullmatch(image) else None
+        return f"{stored.manifest.version} ({image})" if stored else image
+
     def all(self) -> list[Stored]:
         """Every artefact, the newest first."""
         names = [path.name for path in self.root.glob("app@sha256:*") if IMAGE.fullmatch(path.name)]

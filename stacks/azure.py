@@ -24,7 +24,7 @@ from components.azure.monitoring import Logs, LogsArgs, Monitoring, MonitoringAr
 from components.azure.naming import Names
 from components.azure.network import Network, NetworkArgs, Second
 from components.azure.place import Place
-from components.azure.registry import Registry, RegistryArgs, server
+from components.azure.registry import Registry, RegistryArgs, repository, server
 from components.azure.secret_names import INSIGHTS
 from components.azure.storage import Storage, StorageArgs
 from components.azure.vault import Vault, VaultArgs, secret_uri, uri
@@ -270,7 +270,7 @@ def compose(stack: str, _root: Path, settings: Settings) -> Target:
 
 def pinned(settings: Settings, names: Names) -> str | None:
     """`relevo:image`, once it is known to be of this stack's registry. None: that is still to be made."""
-    accepted = f"{server(names)}/{names.workload}@sha256:<64 hex digits>"
+    accepted = f"{repository(names)}@sha256:<64 hex digits>"
     if settings.image is not None and not settings.image.startswith(accepted.partition("<")[0]):
         raise SettingsError(
             f"relevo:image is {settings.image}, but {accepted} is accepted, from this stack's registry; "

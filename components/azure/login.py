@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from azure.keyvault.secrets import SecretClient
     from azure.mgmt.appcontainers import ContainerAppsAPIClient
     from azure.mgmt.cdn import CdnManagementClient
+    from azure.mgmt.containerregistry import ContainerRegistryManagementClient
     from azure.mgmt.monitor import MonitorManagementClient
     from azure.mgmt.postgresqlflexibleservers import PostgreSQLManagementClient
     from azure.mgmt.web import WebSiteManagementClient
@@ -113,6 +114,12 @@ class Clients:
         from azure.mgmt.postgresqlflexibleservers import PostgreSQLManagementClient
 
         return PostgreSQLManagementClient(**self._arm)
+
+    @functools.cached_property
+    def registries(self) -> ContainerRegistryManagementClient:
+        from azure.mgmt.containerregistry import ContainerRegistryManagementClient
+
+        return ContainerRegistryManagementClient(**self._arm)
 
     @functools.cached_property
     def monitor(self) -> MonitorManagementClient:

@@ -23,6 +23,18 @@ def server(names: Names) -> str:
     return f"{names.of('cr')}.azurecr.io"
 
 
+def repository(names: Names) -> str:
+    """Where the artefacts are, with the host, e.g. "crassetsprod.azurecr.io/assets"."""
+    return f"{server(names)}/{names.workload}"
+
+
+def registry_id(names: Names, subscription: str) -> str:
+    return (
+        f"/subscriptions/{subscription}/resourceGroups/{names.of('rg')}"
+        f"/providers/Microsoft.ContainerRegistry/registries/{names.of('cr')}"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class RegistryArgs:
     place: Place

@@ -49,7 +49,7 @@ class Recipe:
 def recipe(manifest: Manifest, image: str, app: App, *, postgresql: str) -> Recipe:
     """`image`: app@sha256:… of the artefact. `postgresql`: major version of the server, e.g. "17"."""
     return Recipe(
-        tag=f"{re.sub(r'[^A-Za-z0-9_.-]', '-', manifest.version)[:100]}-{image.rpartition(':')[2][:12]}",
+        tag=tag(manifest.version, image),
         labels={
             # The same bytes each time: without a time in gzip's header.
             MANIFEST: base64.b64encode(gzip.compress(manifest.to_json().encode(), mtime=0)).decode(),
@@ -64,6 +64,11 @@ def recipe(manifest: Manifest, image: str, app: App, *, postgresql: str) -> Reci
             "PROJECT": artefact.project_path(app, ""),
         },
     )
+
+
+def tag(version: str, digest: str) -> str:
+    """Of an image, for people: what has none is removed by the registry after a while."""
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '-', version)[:100]}-{digest.rpartition(':')[2][:12]}"
 
 
 def context(stored: Stored, settings: Settings, store: Store, folder: Path, say: Say) -> None:
