@@ -74,7 +74,7 @@ def stand_in() -> StandInEngine:
         "edge-public": {"hostName": "fde-public.z01.azurefd.net"},
         **{
             f"edge-verify-instance-{number}": {"hostName": f"fde-verify-{number}.z01.azurefd.net"}
-            for number in (1, 2, 3)
+            for number in (1, 2, 3, 4)
         },
         **{
             f"{role}-identity-identity": {"clientId": f"{role}-client", "principalId": f"{role}-principal"}
@@ -82,7 +82,7 @@ def stand_in() -> StandInEngine:
         },
     }
     # What Azure answers of an identity is a map, what it is asked for is a list.
-    for name in (*(f"app-instance-{number}" for number in (1, 2, 3)), *JOBS, "app-worker"):
+    for name in (*(f"app-instance-{number}" for number in (1, 2, 3, 4)), *JOBS, "app-worker"):
         engine.outputs[name] = {"identity": {"type": "UserAssigned", "userAssignedIdentities": {}}}
     engine.answers = {
         "authorization:getClientConfig": {
@@ -320,3 +320,62 @@ def test_without_a_pin_everything_is_made_that_an_artefact_needs_and_nothing_is_
     assert not [name for name in built.engine.made if name.startswith("database-role")]
     assert release_spec(settings_of("prod", image=None), ROOT) is None
     assert release_spec(settings_of("prod"), ROOT) is not None
+
+
+@pytest.fixture(scope="module")
+def two_regions() -> Built:
+    given = settings_of("prod").azure
+    assert given is not None
+    changed = given.model_copy(update={"second_location": "northeurope"})
+    return build("prod", stand_in(), azure=changed, instances=4)
+
+
+def test_instances_of_two_regions_alternate_each_with_a_plan_and_a_subnet_there(two_regions: Built) -> None:
+    sites = [two_regions.engine.plain(f"app-instance-{number}") for number in (1, 2, 3, 4)]
+    assert [(site["location"], site["serverFarmId"], site["virtualNetworkSubnetId"]) for site in sites] == [
+        ("westeurope", "app-plan-instance-1-id", "network-app-id"),
+        ("northeurope", "app-plan-instance-2-id", "network-second-app-id"),
+        ("westeurope", "app-plan-instance-3-id", "network-app-id"),
+        ("northeurope", "app-plan-instance-4-id", "network-second-app-id"),
+    ]
+    plans = [two_regions.engine.plain(f"app-plan-instance-{number}") for number in (1, 2, 3, 4)]
+    assert [plan["location"] for plan in plans] == [site["location"] for site in sites]
+
+
+def test_an_instance_waits_until_its_region_reaches_the_data(two_regions: Built) -> None:
+    assert {
+        "network-peering",
+        "network-second-peering",
+        "network-database-zone-second-link",
+        "network-vault-zone-second-link",
+    } <= two_regions.engine.made["app-instance-2"].depends_on
+    assert "network-peering" not in two_regions.engine.made["app-instance-1"].depends_on
+
+
+def test_data_jobs_and_logs_stay_in_the_first_region(two_regions: Built) -> None:
+    elsewhere = {
+        made.type.removeprefix("azure-native:")
+        for made in two_regions.engine.made.values()
+        if made.inputs.get("location") == "northeurope"
+    }
+    assert elsewhere == {
+        "network:NetworkSecurityGroup",
+        "network:VirtualNetwork",
+        "web:AppServicePlan",
+        "web:WebApp",
+    }
+
+
+def test_front_door_takes_the_nearest_region_and_the_release_knows_where_each_instance_is(
+    two_regions: Built,
+) -> None:
+    hosts = {
+        name: f"app-prestamos-prod-{name}{'-northeurope' if name[-1] in '24' else ''}.azurewebsites.net"
+        for name in two_regions.target.instances
+    }
+    for name, host in hosts.items():
+        origin = two_regions.engine.plain(f"edge-origin-{name}")
+        assert (origin["hostName"], origin["originHostHeader"], origin["priority"]) == (host, host, 1)
+        assert two_regions.engine.plain(f"edge-verify-origin-{name}")["hostName"] == host
+        assert two_regions.facts["sites"][name]["host"] == host
+        assert two_regions.facts["sites"][name]["name"] == host.partition(".")[0]
