@@ -61,7 +61,7 @@ lint: $(INSTALLED)
 tests: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest --durations=15
 
-LOCKED := . tests/azure/crosscheck
+LOCKED := . relevo/image tests/azure/crosscheck
 
 lock: $(INSTALLED) ## renew each requirements-lock.txt from the requirements.txt beside it
 	@for folder in $(LOCKED); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
