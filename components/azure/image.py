@@ -10,6 +10,7 @@ APP_PYTHON = f"{APP}/.venv/bin/python"
 TOOLS_PYTHON = "/relevo/bin/python"  # ours, with components/ and the clients of Azure
 # -P: the project's folder, in which all this runs, must not come before our own modules
 TOOLS = (TOOLS_PYTHON, "-P", "-m")
+GUNICORN = "/relevo/gunicorn.py"  # its configuration
 STATIC_ROOT = "/static"  # filled when the image is built
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 MEDIA_ROOT = "/media"  # of the container alone: media belong into the blob container
@@ -21,6 +22,7 @@ def web(app: Mapping[str, Any]) -> tuple[str, ...]:
     """The start command of a site: gunicorn, after it has said what it is."""
     asgi = not app.get("wsgi")
     options = {
+        "config": GUNICORN,
         "bind": f"0.0.0.0:{PORT}",
         "workers": str(app["workers"]),
         "threads": str(app["threads"]),

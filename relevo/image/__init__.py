@@ -84,7 +84,8 @@ def context(stored: Stored, settings: Settings, store: Store, folder: Path, say:
     link(source / settings.app.build.project, settings.app)
     shutil.copy(stored.folder / "requirements-lock.txt", folder)
     shutil.copy(HERE / "requirements-lock.txt", folder / "tools-lock.txt")
-    shutil.copy(HERE / "Dockerfile", folder)
+    for name in ("Dockerfile", "gunicorn.py"):
+        shutil.copy(HERE / name, folder)
     run_uv(
         ["build", "--quiet", "--wheel", "--out-dir", str(folder / "tools"), str(CHECKOUT)],
         fault="Relevo's own package for the image cannot be made",

@@ -7,7 +7,9 @@ import gzip
 import itertools
 import json
 import os
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -112,3 +114,40 @@ def test_without_docker_nothing_is_built(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RelevoError, match=r"^docker is not on PATH, but .*; .*\.$"):
         image.docker(["buildx"], epoch=0)
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [
+        ("169.254.130.2:8000", "site.example.org"),
+        ("169.254.130.2", "site.example.org"),
+        ("www.example.org", "www.example.org"),
+        ("169.254.evil.example.org", "169.254.evil.example.org"),
+        ("10.0.0.4:8000", "10.0.0.4:8000"),
+    ],
+)
+def test_only_the_platforms_own_pings_are_asked_as_visitors(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, host: str, asked: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WEBSITE_HOSTNAME", "site.example.org")
+    request = SimpleNamespace(headers=[("HOST", host), ("USER-AGENT", "HealthCheck/1.0")])
+    runpy.run_path(str(image.HERE / "gunicorn.py"))["pre_request"](None, request)
+    headers = dict(request.headers)
+    assert headers["HOST"] == asked
+    assert ("X-FORWARDED-PROTO" in headers) == (asked != host)
+
+
+def test_the_projects_own_configuration_of_gunicorn_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("gunicorn.conf.py").write_text(
+        "max_requests = 7\ndef pre_request(worker, request): request.seen = dict(request.headers)['HOST']\n"
+    )
+    monkeypatch.setenv("WEBSITE_HOSTNAME", "site.example.org")
+    configuration = runpy.run_path(str(image.HERE / "gunicorn.py"))
+    assert configuration["max_requests"] == 7
+    request = SimpleNamespace(headers=[("HOST", "169.254.130.2")])
+    configuration["pre_request"](None, request)
+    assert request.seen == "site.example.org"
