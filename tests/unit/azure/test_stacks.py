@@ -154,15 +154,15 @@ def test_whoever_runs_has_its_roles_and_secrets_before_it_starts(built: Built) -
 
 def test_each_identity_writes_where_it_must_and_nowhere_else(built: Built) -> None:
     writers = {
-        (grant["principalId"], grant["scope"].rpartition("/")[2])
+        (grant["principalId"], grant["scope"])
         for grant in built.inputs("authorization:RoleAssignment")
-        if "containers" in grant["scope"]
+        if grant["scope"].startswith("storage-")
     }
     assert writers == {
-        ("app-principal", "media"),
-        ("jobs-principal", "media"),
-        ("jobs-principal", "backups"),
-        ("jobs-principal", "logbook-lock"),
+        ("app-principal", "storage-media-id"),
+        ("jobs-principal", "storage-media-id"),
+        ("jobs-principal", "storage-backups-id"),
+        ("jobs-principal", "storage-logbook-lock-id"),
     }
 
 
