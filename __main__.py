@@ -23,7 +23,9 @@ except (SettingsError, TargetError, ScenarioError) as fault:
 
 pulumi.export("url", target.public_url)
 if spec is None:
-    pulumi.log.warn("nothing is released, since relevo:image is missing; push an artefact and pin it.")
+    pulumi.log.warn(
+        "nothing is released, since relevo:image is missing; run relevo push, and pin what it prints."
+    )
 else:
     release = Release(
         "release",

@@ -274,7 +274,7 @@ def pinned(settings: Settings, names: Names) -> str | None:
     if settings.image is not None and not settings.image.startswith(accepted.partition("<")[0]):
         raise SettingsError(
             f"relevo:image is {settings.image}, but {accepted} is accepted, from this stack's registry; "
-            "push or import the artefact there, and pin what it is there."
+            "run relevo push or relevo promote, and pin what it prints."
         )
     return settings.image
 
