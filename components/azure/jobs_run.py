@@ -28,8 +28,9 @@ from components.target import Completed, TargetError
 if TYPE_CHECKING:
     from azure.mgmt.appcontainers.models import JobExecution
 
-RUNNING = frozenset({"Running", "Processing"})
 OVER = frozenset({"Succeeded", "Failed", "Stopped", "Degraded"})
+STATES = OVER | {"Running", "Processing", "Unknown"}  # the last one passes
+FAILED_LOG_SECONDS = 60.0  # for what a job that failed may have said: it failed in any case
 FOLDER = "jobs"  # in the lock container, which may be written over
 KEPT = 200_000  # letters of a command's output
 SHOWN = 3  # lines of a log in an error
@@ -165,7 +166,7 @@ class Jobs:
             if execution.key != key:
                 continue
             mark = self._mark(execution)
-            if mark is None and execution.status in RUNNING:
+            if mark is None and execution.status not in OVER:
                 return execution
             if not fresh and (mark.status == 0 if mark else execution.status == "Succeeded"):
                 return execution
@@ -179,7 +180,7 @@ class Jobs:
             names = [
                 execution.name
                 for execution in self._executions(kind)
-                if execution.status in RUNNING and which(execution) and self._mark(execution) is None
+                if execution.status not in OVER and which(execution) and self._mark(execution) is None
             ]
             for name in names:
                 if name not in told:
@@ -252,11 +253,11 @@ class Jobs:
         while (mark := log.read()) is None:
             status = self._status(kind, execution)
             if status.status in OVER:
-                mark = log.read() or self._from_workspace(execution, log)
+                mark = log.read() or self._from_workspace(status, log)
                 if mark is None:
                     raise TargetError(self._lost(what, status, log))
                 break
-            if status.status not in RUNNING and status.status != "Unknown":
+            if status.status not in STATES:
                 raise TargetError(
                     f"{what} is {status.status}, which is none of the states that a job can have; see "
                     f"{execution.name} in the portal."
@@ -294,7 +295,9 @@ class Jobs:
     def _from_workspace(self, execution: Execution, log: _Reader) -> Ended | None:
         """The same of the workspace, which has it some minutes later; nothing if the command never ran."""
         query = LOGS.format(execution=execution.name)
-        deadline = time.monotonic() + self._log_limit
+        failed = execution.status != "Succeeded"
+        patience = min(FAILED_LOG_SECONDS, self._log_limit) if failed else self._log_limit
+        deadline = time.monotonic() + patience
         while True:
             with asking(f"read the log of {execution.name} in the workspace"):
                 result = self._clients.logs.query_workspace(

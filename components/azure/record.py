@@ -106,6 +106,7 @@ class Record:
                 except ResourceNotFoundError:
                     with contextlib.suppress(ResourceExistsError, ResourceModifiedError):
                         blob.upload_blob(b"", overwrite=False)
+                    return acquire()
                 except HttpResponseError as error:
                     if error.status_code != 409:
                         raise

@@ -19,6 +19,7 @@ from components.target import TargetError
 
 ENABLED, DISABLED = "Enabled", "Disabled"
 ANSWERS = 10  # public requests in a row that another instance answers
+BETWEEN = 0.1  # seconds from one to the next
 MINUTE = timedelta(minutes=1)
 # "The metrics can take up to 3 minutes to get processed by Azure Monitor" (Monitor metrics and logs in Azure
 # Front Door); one more for clocks that differ.
@@ -120,7 +121,7 @@ class Rotation:
                     f"{name} is not drained after {timeout:g} s ({reason}), but no request may be cut off; "
                     f"raise relevo:limits.drainSeconds, or see whether the other instances are healthy."
                 )
-            time.sleep(self._pause if others >= ANSWERS else 0.1)
+            time.sleep(self._pause if others >= ANSWERS else BETWEEN)
 
     def add(self, name: str, *, timeout: float) -> None:
         """Returns when the edge has sent it a request, or its probes reach it."""

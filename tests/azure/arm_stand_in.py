@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socket import SHUT_RDWR, create_connection
+from socket import IPPROTO_TCP, SHUT_RDWR, TCP_NODELAY, create_connection
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -52,6 +52,7 @@ TENANT = "11111111-1111-4111-8111-111111111111"
 SUBSCRIPTION = "22222222-2222-4222-8222-222222222222"
 HOSTS = (
     "management.azure.com",
+    "management.usgovcloudapi.net",
     "login.microsoftonline.com",
     "*.vault.azure.net",
     "*.azurecr.io",
@@ -61,6 +62,7 @@ HOSTS = (
     "127.0.0.1",
 )
 TOKEN = "stand-in-token-that-nobody-may-print"
+AUDIENCES = {"vault.azure.net": "https://vault.azure.net", "loganalytics.io": "https://api.loganalytics.io"}
 CLEAN = ("[INFO] Starting gunicorn 23.0.0", "[INFO] Booting worker with pid: 7")
 
 
@@ -349,6 +351,12 @@ class ArmStandIn:
                 return self._authority(parts.path, body)
             if "authorization" not in headers and not parts.path.startswith("/oauth2/"):
                 return self._challenge(host)
+            if not _is_for(headers.get("authorization", ""), host):
+                error = {
+                    "code": "InvalidAuthenticationToken",
+                    "message": "The token is for another audience.",
+                }
+                return _Answer(401, {"error": error})
             for pattern, methods, route in _ROUTES:
                 found = re.search(pattern, f"{host}{unquote(parts.path)}", re.IGNORECASE)
                 if found and method in methods:
@@ -750,7 +758,7 @@ _ROUTES: Sequence[tuple[str, tuple[str, ...], Callable[[ArmStandIn, _Request], _
     (r"\.azurecr\.io/acr/v1/.+/_manifests/?$", ("GET",), ArmStandIn._listing),
     (r"/flexibleServers/[^/]+/backups$", ("GET",), ArmStandIn._backups),
     (r"/flexibleServers/[^/]+/backups/([^/]+)$", ("GET", "PUT", "DELETE"), ArmStandIn._backup),
-    (r"^management\.azure\.com/operations/([^/]+)$", ("GET",), ArmStandIn._operation),
+    (r"^management\.[^/]+/operations/([^/]+)$", ("GET",), ArmStandIn._operation),
 )
 
 
@@ -771,8 +779,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**kind, **answer.headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self._headers_buffer += [b"\r\n", body]  # in one packet, not in two
+        self.flush_headers()
 
 
 class _Edge(_Handler):
@@ -805,6 +813,7 @@ class _Proxy(_Handler):
     def _pass_on(self) -> None:
         self.close_connection = True
         with create_connection(("127.0.0.1", self.azure.azurite.port)) as other:
+            other.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
             back = threading.Thread(target=_pump, args=(other, self.connection), daemon=True)
             back.start()
             _pump(self.connection, other)
@@ -862,6 +871,17 @@ def _backup(name: str, at: datetime) -> dict[str, Any]:
         backup_type="Customer On-Demand", completed_time=at, source="Full"
     )
     return {**_plain(postgres.BackupAutomaticAndOnDemand(properties=properties)), "name": name}
+
+
+def _is_for(authorization: str, host: str) -> bool:
+    """Whether the token's audience is the host's, as far as that is the host's to see."""
+    audience = AUDIENCES.get(
+        host.partition(".")[2], f"https://{host}" if host.startswith("management.") else None
+    )
+    if audience is None:
+        return True
+    claims = json.loads(base64.urlsafe_b64decode(authorization.split(".")[1]))
+    return claims["aud"] == audience
 
 
 def _token(audience: str) -> str:

@@ -62,6 +62,7 @@ def azure(standing: ArmStandIn, monkeypatch: pytest.MonkeyPatch) -> ArmStandIn:
     )
     monkeypatch.setattr(sites, "FRESH_SECONDS", 0.0)
     monkeypatch.setattr(login, "POLLING", 0.02)
+    monkeypatch.setattr(rotation, "BETWEEN", 0.01)
     monkeypatch.setattr(gate, "STEADY_SECONDS", 0.2)
     standing.vault = {name: f"value-of-{name}" for name in (*OWN, "secret-key", "mail-password")}
     for number in (1, 2):

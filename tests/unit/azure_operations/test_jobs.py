@@ -173,6 +173,26 @@ def test_a_cancelled_step_ends_its_command(
     assert azure.jobs["caj-manage"][0].status == "Stopped"
 
 
+def test_a_job_of_which_azure_does_not_know_the_state_is_not_started_a_second_time(
+    facts: dict[str, Any], azure: ArmStandIn, images: list[str]
+) -> None:
+    facts["limits"]["command_seconds"] = 0.3
+    hold = threading.Event()
+    azure.commands = lambda words: Command(hold=hold)
+    with pytest.raises(TargetError, match=r"takes longer than 0\.3 s"):
+        AzureOperations(facts).manage(images[1], ["migrate"], release=RELEASE)
+    (execution,) = azure.jobs["caj-manage"]
+    execution.status = "Unknown"
+    with pytest.raises(TargetError, match=r"takes longer than 0\.3 s"):
+        AzureOperations(facts).manage(images[1], ["migrate"], release=RELEASE)
+    assert azure.jobs["caj-manage"] == [execution]
+
+    execution.status = "Dreaming"
+    with pytest.raises(TargetError, match="is Dreaming, which is none of the states that a job can have"):
+        AzureOperations(facts).manage(images[1], ["migrate"], release=RELEASE)
+    hold.set()
+
+
 def test_a_job_that_is_lost_is_told_apart_from_a_command_that_failed(
     facts: dict[str, Any], azure: ArmStandIn, images: list[str]
 ) -> None:
@@ -258,6 +278,15 @@ def test_a_refusal_of_azure_is_one_line_with_the_remedy(
         operations.manage(images[1], ["migrate"], release=RELEASE)
     assert "start the job caj-manage" in str(fault.value)
     assert "\n" not in str(fault.value)
+
+
+def test_another_cloud_is_asked_at_its_own_address_with_a_token_for_it(
+    facts: dict[str, Any], azure: ArmStandIn, images: list[str]
+) -> None:
+    facts["resource_manager"] = "https://management.usgovcloudapi.net/"
+    assert AzureOperations(facts).manage(images[1], ["check"], release=RELEASE).status == 0
+    assert azure.asked("^POST https://management.usgovcloudapi.net/subscriptions/.*/jobs/caj-manage/start")
+    assert not azure.asked("https://management.azure.com")
 
 
 def test_throttling_is_waited_out(operations: AzureOperations, azure: ArmStandIn, images: list[str]) -> None:

@@ -92,7 +92,6 @@ def test_a_step_that_lost_the_lock_writes_nothing_more(
         with pytest.raises(TargetError, match="the stack's lock was lost in the middle of a step"):
             operations.append_record("not any more")
     assert operations.read_record() == ["mine"]
-    assert threading.active_count() < 50
 
 
 def test_a_long_step_keeps_the_lock(
