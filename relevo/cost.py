@@ -9,7 +9,8 @@ from typing import Any
 from components.azure import sizing
 from relevo import prices
 from relevo.errors import RelevoError
-from stacks.azure_settings import AzureSection, plans
+from stacks.azure_rules import plans
+from stacks.azure_settings import AzureSection
 from stacks.settings import Settings
 
 # Of every stack; a test compares them with what the components make.

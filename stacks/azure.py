@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +9,25 @@ import pulumi
 from pulumi_azure_native import authorization, resources
 
 from components.azure import app as sites
-from components.azure import availability, database, sizing, storage
-from components.azure import cache as redis
+from components.azure import availability, sizing, storage
 from components.azure.app import App, AppArgs, Region
 from components.azure.cache import Cache, CacheArgs
 from components.azure.database import Administrator, Database, DatabaseArgs
 from components.azure.database_role import DatabaseRole, DatabaseRoleArgs
 from components.azure.edge import Edge, EdgeArgs, EdgeProbe, FrontDoor, FrontDoorArgs, Origin
-from components.azure.environment import libpq, secrets_used
+from components.azure.environment import secrets_used
 from components.azure.identity import Identity, IdentityArgs, Role, grant
-from components.azure.jobs import Jobs, JobsArgs, ScheduledDump, job_name
+from components.azure.jobs import Jobs, JobsArgs, ScheduledDump
 from components.azure.monitoring import Logs, LogsArgs, Monitoring, MonitoringArgs
 from components.azure.naming import Names
 from components.azure.network import Network, NetworkArgs, Second
 from components.azure.place import Place
-from components.azure.registry import Registry, RegistryArgs, repository, server
+from components.azure.registry import Registry, RegistryArgs, repository
 from components.azure.secret_names import INSIGHTS
 from components.azure.storage import Storage, StorageArgs
-from components.azure.vault import Vault, VaultArgs, secret_uri, uri
+from components.azure.vault import Vault, VaultArgs, secret_uri
 from components.target import Target
-from stacks import azure_settings
+from stacks import azure_facts
 from stacks.azure_settings import AzureSection
 from stacks.settings import Settings, SettingsError
 
@@ -52,7 +50,7 @@ def compose(stack: str, _root: Path, settings: Settings) -> Target:
         names, subscription=login.subscription_id, resource_manager=azure.resource_manager
     )
     place = _place(names, azure, login)
-    known = facts(stack, settings, place)
+    known = azure_facts.known(stack, settings, place)
     instances, processes = settings.instance_names, tuple(settings.app.processes)
 
     logs = Logs(
@@ -159,7 +157,7 @@ def compose(stack: str, _root: Path, settings: Settings) -> Target:
                 ScheduledDump(
                     image=image,
                     cron=azure.jobs.dump_cron,
-                    environment=_dump_environment(known, identities["jobs"].client_id),
+                    environment=azure_facts.dump_environment(known, identities["jobs"].client_id),
                 )
                 if image
                 else None
@@ -262,7 +260,7 @@ def compose(stack: str, _root: Path, settings: Settings) -> Target:
                 role: {"id": identity.id, "client_id": identity.client_id}
                 for role, identity in identities.items()
             },
-        ).apply(lambda made: _with_made(known, made)),
+        ).apply(lambda made: azure_facts.complete(known, made)),
         public_url=edge.url,
         ready=tuple(ready),
     )
@@ -277,91 +275,6 @@ def pinned(settings: Settings, names: Names) -> str | None:
             "run relevo push or relevo promote, and pin what it prints."
         )
     return settings.image
-
-
-def facts(stack: str, settings: Settings, place: Place) -> dict[str, Any]:
-    """What the release must know of the target, as far as names and settings alone tell it."""
-    azure, names, app = settings.azure, place.names, settings.app
-    assert azure is not None
-    sized = azure_settings.capacity(settings, azure)
-    return {
-        "stack": stack,
-        "subscription": place.subscription,
-        "tenant": place.tenant,
-        "resource_group": names.of("rg"),
-        "resource_manager": azure.resource_manager,
-        "image": settings.image,
-        "registry": {"server": server(names), "repository": names.workload},
-        "vault": {"uri": uri(names)},
-        "secrets": {name: secret.model_dump() for name, secret in settings.secrets.items()},
-        "database": {
-            "server": names.of("psql"),
-            "host": database.host(names),
-            "port": database.PORT,
-            "name": settings.database.name,
-            "user": settings.database.user,
-            "administrator": names.of("id", "jobs"),  # as the jobs come to it
-            "major": int(azure.database.version),
-        },
-        "cache": {"host": redis.host(names, place.location), "port": redis.PORT},
-        "storage": {
-            "account": names.of("st"),
-            "blob_host": storage.blob_host(names),
-            "media": storage.MEDIA,
-            "static": storage.STATIC,
-            "backups": storage.BACKUPS,
-            "logbook": storage.LOGBOOK,
-            "lock": storage.LOCK,
-        },
-        "front_door": {
-            "profile": names.of("afd"),
-            "origin_group": "app",
-            "origins": {name: name for name in settings.instance_names},
-        },
-        "sites": {
-            **{
-                name: {
-                    "name": sites.site_name(place, name, location),
-                    "host": sites.site_host(place, name, location),
-                }
-                for name, location in sites.spread(settings.instance_names, azure.locations).items()
-            },
-            **{
-                name: {"name": sites.process_name(names, name), "host": None, "verify_url": None}
-                for name in app.processes
-            },
-        },
-        "jobs": {kind: job_name(names, kind) for kind in ("manage", "backup")},
-        "app": {
-            **app.model_dump(
-                mode="json", include={"settings", "wsgi", "asgi", "environment", "secret_key", "worker_class"}
-            ),
-            "probe": app.probe.model_dump(mode="json"),
-            "workers": sized.workers,
-            "threads": sized.threads,
-        },
-        "processes": {name: process.model_dump(mode="json") for name, process in app.processes.items()},
-        "limits": settings.limits.model_dump(),
-        "backup": {**settings.backup.model_dump(), "on_demand": azure.database.on_demand_backup},
-    }
-
-
-def _with_made(known: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts, with what only Azure tells: ids of identities, and the hosts that Front Door gives."""
-    verify = {
-        name: {**known["sites"][name], "verify_url": f"https://{host}"}
-        for name, host in made["verify_hosts"].items()
-    }
-    return {
-        **known,
-        "public_host": made["public_host"],
-        "public_url": f"https://{made['public_host']}",
-        "sites": {**known["sites"], **verify},
-        "identity": made["identities"],
-        "workspace": made["workspace"],
-        # Read by no step: a replaced secret is a reason to release again.
-        "secret_versions": made["secret_versions"],
-    }
 
 
 def _login(azure: AzureSection) -> authorization.GetClientConfigResult:
@@ -434,15 +347,3 @@ def _administrators(azure: AzureSection, names: Names, jobs: Identity) -> list[A
             for person in azure.database.administrators
         ),
     ]
-
-
-def _dump_environment(known: Mapping[str, Any], client_id: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
-    """Of the scheduled dump, as `AzureOperations` gives it to that of a release."""
-    blobs = known["storage"]
-    return {
-        "AZURE_CLIENT_ID": client_id,
-        **libpq(known["database"]),
-        "RELEVO_BLOBS": blobs["blob_host"],
-        "RELEVO_BACKUPS": blobs["backups"],
-        "RELEVO_MEDIA": blobs["media"],
-    }

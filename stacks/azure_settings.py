@@ -1,58 +1,20 @@
-"""`relevo:azure`, typed: what a stack on Azure says besides. What Azure refuses is refused here."""
+"""`relevo:azure`, typed: sizes and places of what a stack on Azure has. azure_rules.py: what must fit."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import field_validator, model_validator
-from pydantic.alias_generators import to_camel
 
-from components.azure import sizing
-from components.azure.secret_names import OWN, secret_name
-from components.target import TargetError
-from stacks.section import Section, Text, accepts, at, invalid, line
-
-if TYPE_CHECKING:
-    from components.capacity import Capacity
-    from stacks.settings import Settings
+from stacks.section import Section, Text, accepts, at, invalid
 
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 # "Storage options in Azure Database for PostgreSQL": the sizes of a Premium SSD, in GiB.
 STORAGE_GB = (32, 64, 128, 256, 512, 1024, 2048, 4095, 8192, 16384, 32767)
-# "Azure region pairs and nonpaired regions": where Azure itself copies nothing to a second region.
-UNPAIRED = frozenset(
-    {
-        "austriaeast",
-        "belgiumcentral",
-        "chilecentral",
-        "indonesiacentral",
-        "israelcentral",
-        "italynorth",
-        "malaysiawest",
-        "mexicocentral",
-        "newzealandnorth",
-        "polandcentral",
-        "qatarcentral",
-        "spaincentral",
-    }
-)
 TAGS = 50  # of a resource ("Use tags to organize your Azure resources")
 OWN_TAGS = ("workload", "stack")
-# Seconds that Azure may take: for a container to start ("Environment variables and app settings"), for
-# a change to be everywhere ("Frequently asked questions for Azure Front Door").
-LEAST_SECONDS = {"ready_seconds": 230, "drain_seconds": 1200}
-# The keys of the local target's own servers.
-ONLY_LOCAL = {
-    "": ("port", "state_dir"),
-    "database": ("port", "binaries", "max_connections", "server", "server_secret"),
-    "cache": ("port", "max_memory_mb"),
-}
-# What stays in the vault, so that a process gets it by reference or not at all.
-SECRET = re.compile(r"secret\..+|(?:database|cache|cache\.readonly)\.(?:url|password)")
-PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 Days = Annotated[int, accepts("a number of days from 7 to 730", ge=7, le=730)]
 ObjectId = Annotated[
@@ -294,148 +256,3 @@ class AzureSection(Section):
         if len(tags) > most:
             raise invalid(f"has {len(tags)} tags, but {most} are accepted", "remove some")
         return tags
-
-
-def check(settings: Settings, azure: AzureSection) -> None:
-    """What one section cannot know of another. Raises the fault with its key."""
-    refuse_local(settings)
-    refuse_mixed_secrets(dict(settings.app.environments()))
-    refuse_own_secrets(settings)
-    refuse_haste(settings)
-    refuse_tier(azure.database)
-    refuse_region(azure)
-    try:
-        sizing.check_endpoints(azure.front_door.tier, instances=settings.instances)
-        sizing.check_cpu("relevo:azure.jobs.cores", azure.jobs.cores)
-        sizing.check_cpu("relevo:azure.app.processCores", azure.app.process_cores)
-        sizing.check_plan(
-            azure.app.sku,
-            workers=azure.app.workers_per_plan,
-            zone_redundant=azure.app.zone_redundant,
-            regions=azure.locations,
-        )
-        capacity(settings, azure)
-    except TargetError as fault:
-        raise line(str(fault)) from None
-
-
-def capacity(settings: Settings, azure: AzureSection) -> Capacity:
-    """gunicorn's workers and threads. Raises `TargetError` if there are too few connections for them."""
-    return sizing.app_capacity(
-        plan_sku=azure.app.sku,
-        plans=plans(settings, azure),
-        plan_workers=azure.app.workers_per_plan,
-        instances=settings.instances,
-        database_sku=azure.database.sku,
-        processes=len(settings.app.processes),
-        workers=settings.app.workers,
-        threads=settings.app.threads,
-    )
-
-
-def plans(settings: Settings, azure: AzureSection) -> int:
-    """How many there are: a shared one is of one region."""
-    return settings.instances if azure.app.plans == "each" else len(azure.locations)
-
-
-def refuse_tier(database: Database) -> None:
-    """Burstable: see "High availability" and "Backup and restore" of the flexible server."""
-    try:
-        burstable = sizing.server_size(database.sku).tier == "Burstable"
-    except TargetError as fault:
-        raise line(str(fault)) from None
-    larger = "take a size such as Standard_D2ds_v5"
-    if burstable and database.high_availability != "Disabled":
-        raise at(
-            "azure.database.highAvailability",
-            f"is {database.high_availability}, but {database.sku} is Burstable, which has no standby",
-            f"set it to Disabled, or {larger}",
-        )
-    if burstable and database.on_demand_backup:
-        raise at(
-            "azure.database.onDemandBackup",
-            f"is true, but {database.sku} is Burstable, which has no on-demand backups",
-            f"set it to false (a dump is taken before each release all the same), or {larger}",
-        )
-
-
-def refuse_region(azure: AzureSection) -> None:
-    other = "take another region"
-    storage = azure.storage.sku
-    if not sizing.zones(azure.location):
-        if azure.database.high_availability == "ZoneRedundant":
-            raise at(
-                "azure.database.highAvailability",
-                f"is ZoneRedundant, but {azure.location} has no availability zones",
-                f"set it to SameZone, or {other}",
-            )
-        if "ZRS" in storage:
-            plain = "Standard_GRS" if storage == "Standard_GZRS" else "Standard_LRS"
-            raise at(
-                "azure.storage.sku",
-                f"is {storage}, but {azure.location} has no availability zones",
-                f"take {plain}, or {other}",
-            )
-    if azure.location in UNPAIRED:
-        if azure.database.geo_backup:
-            raise at(
-                "azure.database.geoBackup",
-                f"is true, but {azure.location} has no paired region",
-                f"set it to false, or {other}",
-            )
-        if storage in ("Standard_GRS", "Standard_GZRS"):
-            raise at(
-                "azure.storage.sku",
-                f"is {storage}, but {azure.location} has no paired region",
-                f"take Standard_ZRS, or {other}",
-            )
-
-
-def refuse_local(settings: Settings) -> None:
-    for section, names in ONLY_LOCAL.items():
-        given = (getattr(settings, section) if section else settings).model_fields_set
-        for name in names:
-            if name in given:
-                key = ".".join(filter(None, (section, to_camel(name))))
-                raise at(key, "is for the target local, but target is azure", "remove it")
-
-
-def refuse_mixed_secrets(environments: Mapping[str, Mapping[str, str]]) -> None:
-    """A secret alone is a reference to the vault; amid other text it would stand in plain app settings."""
-    for key, variable, template in _variables(environments):
-        rest = template.replace("{{", "").replace("}}", "")
-        for placeholder in PLACEHOLDER.findall(rest):
-            if SECRET.fullmatch(placeholder) and template != f"{{{placeholder}}}":
-                raise at(
-                    f"app.{key}.{variable}",
-                    f"mixes {{{placeholder}}} with other text, but only a secret alone can stay in the vault",
-                    "give it a variable of its own, or take {database.url} or {cache.url}",
-                )
-
-
-def _variables(environments: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str, str]]:
-    for key, environment in environments.items():
-        for variable, template in environment.items():
-            yield key, variable, template
-
-
-def refuse_own_secrets(settings: Settings) -> None:
-    for name in settings.secrets:
-        if secret_name(name) in OWN:
-            raise at(
-                f"secrets.{name}",
-                f"is {secret_name(name)} in the vault, which the stack itself has",
-                "rename it",
-            )
-
-
-def refuse_haste(settings: Settings) -> None:
-    """A local server is ready in seconds; the defaults are for it."""
-    for name, least in LEAST_SECONDS.items():
-        found = getattr(settings.limits, name)
-        if found < least:
-            raise at(
-                f"limits.{to_camel(name)}",
-                f"is {found:g}, but Azure itself may take {least} s",
-                f"set it to {least} or more",
-            )

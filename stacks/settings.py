@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stacks import azure_settings
+from stacks import azure_rules
 from stacks.azure_settings import AzureSection
 from stacks.section import Section, Text, accepts, at, did_you_mean, invalid
 
@@ -446,7 +446,7 @@ class Settings(Section):
         if self.target == "azure":
             if self.azure is None:
                 raise at("azure", "is missing, but target is azure", "add it, as docs/azure.md says")
-            azure_settings.check(self, self.azure)
+            azure_rules.check(self, self.azure)
         elif self.azure is not None:
             raise at("azure", f"is given, but target is {self.target}", "remove it, or set target to azure")
         return self

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stacks.azure_settings import capacity
+from stacks.azure_rules import capacity
 from stacks.settings import Settings, SettingsError, parse
 
 APP: dict[str, Any] = {
@@ -57,8 +57,8 @@ def app(**changes: Any) -> dict[str, Any]:
     return azure(app={**AZURE["app"], **changes})
 
 
-def variable(template: str) -> dict[str, Any]:
-    return {"app": {**APP, "environment": {**APP["environment"], "X": template}}}
+def variable(template: str, name: str = "X") -> dict[str, Any]:
+    return {"app": {**APP, "environment": {**APP["environment"], name: template}}}
 
 
 HOSTILE: list[tuple[dict[str, Any], str]] = [
@@ -174,6 +174,10 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
         {"app": {**APP, "workers": 8, "threads": 16}, **database(**BURSTABLE | {"sku": "Standard_B1ms"})},
         "max_connections of Standard_B1ms is 50, but 2 instances of 8 workers with 16 threads need",
     ),
+    # variables of the platform
+    (variable("x", "WEBSITES_PORT"), "relevo:app.environment.WEBSITES_PORT is set by Azure or by the target"),
+    (variable("x", "AZURE_CLIENT_ID"), "relevo:app.environment.AZURE_CLIENT_ID is set by Azure or by the"),
+    (variable("x", "PORT"), "relevo:app.environment.PORT is set by Azure or by the target itself; choose"),
     # secrets stay references
     (
         variable("postgres://app:{database.password}@x"),
