@@ -32,6 +32,6 @@ else:
         ReleaseArgs(target=target, spec=spec),
         pulumi.ResourceOptions(depends_on=target.ready),
     )
-    pulumi.export("image", spec.image)
+    pulumi.export("image", release.image)
     pulumi.export("release", release.id)
     pulumi.export("requests", release.requests)

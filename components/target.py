@@ -36,6 +36,7 @@ class Target:
     operations: str  # "package.module:Class", built as Class(facts)
     facts: pulumi.Output[dict[str, Any]]
     public_url: pulumi.Output[str]
+    image: pulumi.Output[str] | None = None  # what this `up` makes of the artefact; None: it is pinned
     ready: tuple[pulumi.Resource, ...] = ()  # what must exist before the first step
 
 

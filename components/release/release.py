@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pulumi
 
@@ -27,6 +27,8 @@ class ReleaseArgs:
 class Release(pulumi.ComponentResource):
     """One artefact, released on a target. Each step depends on the one before, so a failure stops the rest.
 
+    An image that this `up` makes is unknown to a preview, which then shows the steps without their inputs.
+
     Every step but the first is triggered by what the first prints, which is unique to each release: whenever
     a record is opened, all steps run, also those that the state has with this image from an earlier release.
     """
@@ -39,8 +41,10 @@ class Release(pulumi.ComponentResource):
                 sort_keys=True,
             )
         )
-        spec = args.spec.to_json()
-        described = target.apply(lambda known: trigger(known, spec))
+        built = args.target.image
+        self.image = pulumi.Output.from_input(args.spec.image if built is None else built)
+        spec = self.image.apply(lambda image: replace(args.spec, image=image).to_json())
+        described = pulumi.Output.all(target, spec).apply(lambda known: trigger(*known))
 
         (first, task), *others = order(args.spec)
         opened = step(
@@ -61,7 +65,7 @@ class Release(pulumi.ComponentResource):
                 spec=spec,
                 triggers=[described, self.id],
             )
-        self.register_outputs({"id": self.id, "requests": self.requests})
+        self.register_outputs({"id": self.id, "image": self.image, "requests": self.requests})
 
     def _verified(
         self, name: str, previous: pulumi.Resource, target: pulumi.Input[str], spec: pulumi.Input[str]

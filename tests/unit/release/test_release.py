@@ -10,6 +10,7 @@ from typing import Any
 
 import pulumi
 import pytest
+from pulumi.output import UNKNOWN, Unknown
 from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockMonitor, MockResourceArgs, Mocks
 from pulumi.runtime.stack import run_pulumi_func
@@ -81,11 +82,14 @@ class RecordingMonitor(MockMonitor):
         return super().RegisterResource(request)
 
 
-def declare(spec: Spec) -> dict[str, Declared]:
-    """The children of the release, by name, in the order in which the engine was asked for them."""
+def declare(spec: Spec, *, built: str | None = None, preview: bool = False) -> dict[str, Declared]:
+    """The children of the release, by name, in the order in which the engine was asked for them.
+
+    `built`: the image that this very `up` makes, unknown in a preview.
+    """
     engine = StandInEngine()
     monitor = RecordingMonitor(engine)
-    pulumi.runtime.set_mocks(engine, monitor=monitor)
+    pulumi.runtime.set_mocks(engine, preview=preview, monitor=monitor)
 
     async def program() -> None:
         target = Target(
@@ -95,12 +99,18 @@ def declare(spec: Spec) -> dict[str, Declared]:
             operations=OPERATIONS,
             facts=pulumi.Output.from_input(FACTS),
             public_url=pulumi.Output.from_input("http://site.example"),
+            image=making(built) if built else None,
             ready=(pulumi.CustomResource("relevo:local:Server", "server", {}),),
         )
         Release("release", ReleaseArgs(target=target, spec=spec))
 
     _sync_await(run_pulumi_func(program))
     return {one.name: one for one in monitor.declared if one.parent == "release"}
+
+
+def making(image: str) -> pulumi.Output[str]:
+    """An image that is known after it is made: never in a preview."""
+    return pulumi.Output.from_input(UNKNOWN if pulumi.runtime.is_dry_run() else image)  # pyright: ignore[reportReturnType]
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +243,22 @@ def test_without_static_files_there_is_no_step_for_them() -> None:
     assert list(declare(specification("v1", collectstatic=False))) == [
         name for name in PLAIN if name != "collectstatic"
     ]
+
+
+def test_what_this_up_builds_is_what_it_releases() -> None:
+    built = declare(specification("v1"), built="registry/assets@sha256:built")
+    environment = built["open-record"].inputs["environment"]
+    assert Spec.from_json(environment["RELEVO_RELEASE"]).image == "registry/assets@sha256:built"
+    described = trigger(environment["RELEVO_TARGET"], environment["RELEVO_RELEASE"])
+    assert built["preflight"].inputs["triggers"] == [described, "printed by open-record"]
+    assert built["smoke"].inputs["spec"] == environment["RELEVO_RELEASE"]
+
+
+def test_a_preview_shows_the_steps_of_an_image_that_is_not_built_yet() -> None:
+    steps = declare(specification("v1"), built="registry/assets@sha256:built", preview=True)
+    assert list(steps) == PLAIN
+    assert steps["migrate"].inputs["create"] == "python -m components.release.tasks.manage migrate"
+    assert isinstance(steps["migrate"].inputs["environment"]["RELEVO_RELEASE"], Unknown)
 
 
 @pytest.mark.parametrize("count", [2, 4, 12])
