@@ -379,3 +379,15 @@ def test_front_door_takes_the_nearest_region_and_the_release_knows_where_each_in
         assert two_regions.engine.plain(f"edge-verify-origin-{name}")["hostName"] == host
         assert two_regions.facts["sites"][name]["host"] == host
         assert two_regions.facts["sites"][name]["name"] == host.partition(".")[0]
+
+
+def test_with_a_domain_of_ones_own_that_is_the_address_which_the_release_asks() -> None:
+    given = settings_of("qa").azure
+    assert given is not None
+    front_door = given.front_door.model_copy(update={"domain": "loans.example.org"})
+    engine = stand_in()
+    engine.outputs["edge-domain"] = {"validationProperties": {"validationToken": "token"}}
+    built = build("qa", engine, azure=given.model_copy(update={"front_door": front_door}))
+    assert engine.value(built.target.public_url) == "https://loans.example.org"
+    assert built.facts["public_host"] == "loans.example.org"
+    assert engine.of_type("cdn:AFDCustomDomain").keys() == {"edge-domain"}
