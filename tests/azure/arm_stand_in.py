@@ -764,6 +764,7 @@ _ROUTES: Sequence[tuple[str, tuple[str, ...], Callable[[ArmStandIn, _Request], _
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet
     disable_nagle_algorithm = True
     azure: ArmStandIn
 
@@ -779,8 +780,9 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**kind, **answer.headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
-        self._headers_buffer += [b"\r\n", body]  # in one packet, not in two
-        self.flush_headers()
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
 
 
 class _Edge(_Handler):
@@ -798,6 +800,7 @@ class _Proxy(_Handler):
         self.host = self.path.partition(":")[0]
         self.send_response(200)
         self.end_headers()
+        self.wfile.flush()
         if self.host.endswith(".blob.core.windows.net"):
             self._pass_on()
             return
@@ -807,7 +810,7 @@ class _Proxy(_Handler):
             self.close_connection = True
             return
         self.rfile = self.connection.makefile("rb")
-        self.wfile = self.connection.makefile("wb", 0)
+        self.wfile = self.connection.makefile("wb")
         self.close_connection = False
 
     def _pass_on(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -173,8 +172,3 @@ def facts(azure: ArmStandIn, images: list[str]) -> dict[str, Any]:
 @pytest.fixture
 def operations(facts: dict[str, Any]) -> AzureOperations:
     return AzureOperations(facts)
-
-
-@pytest.fixture
-def scratch(tmp_path: Path) -> Path:
-    return tmp_path
