@@ -15,6 +15,7 @@ STATIC_ROOT = "/static"  # filled when the image is built
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 MEDIA_ROOT = "/media"  # of the container alone: media belong into the blob container
 PORT = 8000
+PREPARED, CONTEXT, RECIPE = "image", "context", "recipe.json"  # of an artefact, for a build in `pulumi up`
 GRACEFUL_SECONDS = 30
 
 

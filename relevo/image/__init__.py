@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from components.azure.artefacts import LOCK, MANIFEST, REVISION, VERSION
-from components.azure.image import MEDIA_ROOT, STATIC_ROOT
+from components.azure.image import CONTEXT, MEDIA_ROOT, PREPARED, RECIPE, STATIC_ROOT
 from components.release.manifest import Manifest
 from relevo import artefact
 from relevo.artefact import Workspace
@@ -158,6 +158,31 @@ def push(
         )
         digest = json.loads(report.read_text())["containerimage.digest"]
     return f"{repository}@{digest}"
+
+
+def prepare(stored: Stored, settings: Settings, store: Store, *, postgresql: str, say: Say) -> None:
+    """Leave context and recipe with the artefact, for a build in `pulumi up` (azure/image_build.py).
+
+    Its builder takes no labels, so they are in the Dockerfile. Raises `RelevoError`.
+    """
+    made = recipe(stored.manifest, stored.image, settings.app, postgresql=postgresql)
+    place = stored.folder / PREPARED
+    with tempfile.TemporaryDirectory(prefix=".image-", dir=stored.folder) as temporary:
+        folder = Path(temporary, PREPARED)
+        (folder / CONTEXT).mkdir(parents=True)
+        context(stored, settings, store, folder / CONTEXT, say)
+        with (folder / CONTEXT / "Dockerfile").open("a") as dockerfile:
+            for name, value in made.labels.items():
+                dockerfile.write(f"LABEL {name}={_quoted(value)}\n")
+        (folder / RECIPE).write_text(json.dumps({"tag": made.tag, "arguments": dict(made.arguments)}))
+        if place.exists():
+            place.rename(Path(temporary, "before"))
+        folder.rename(place)
+
+
+def _quoted(value: str) -> str:
+    """As a Dockerfile takes a text as it is ("Environment replacement" is for the rest)."""
+    return '"' + re.sub(r'(["$\\])', r"\\\1", value) + '"'
 
 
 def arguments(made: Recipe, reference: str, folder: Path, report: Path) -> list[str]:

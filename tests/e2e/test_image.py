@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 import os
 import re
 import shutil
@@ -13,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from components.release.manifest import Manifest
 from relevo import artefact, image
-from relevo.store import Store
+from relevo.store import Store, Stored
 from stacks.settings import load_file
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +33,8 @@ class Image:
     root: Path
     project_python: Path
     variables: dict[str, str]
+    stored: Stored
+    store: Store
 
     @property
     def app(self) -> Path:
@@ -65,6 +71,8 @@ def made(repository: Path, store: Path, tmp_path_factory: pytest.TempPathFactory
         root,
         installed / "bin" / "python",
         artefact.placeholder_environment(settings, "v1", installed, root / "work"),
+        stored,
+        artefacts,
     )
 
 
@@ -150,3 +158,25 @@ def test_the_package_can_make_images_itself(made: Image) -> None:
     (wheel,) = (made.context / "tools").glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {"relevo/image/Dockerfile", "relevo/image/requirements-lock.txt"} <= set(names)
+
+
+def test_what_is_prepared_for_a_build_in_an_up_says_itself_what_it_is(made: Image) -> None:
+    """The engine's builder takes no labels. Prepared again, it is the same, so nothing is built again."""
+    settings = load_file(ROOT / "Pulumi.dev.yaml")
+    contents = []
+    for _ in range(2):
+        image.prepare(made.stored, settings, made.store, postgresql="17", say=lambda _: None)
+        folder = made.stored.folder / "image"
+        contents.append(
+            {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        )
+    assert contents[0] == contents[1]
+    recipe = json.loads(contents[0]["recipe.json"])
+    assert recipe["arguments"]["POSTGRESQL"] == "17"
+    assert recipe["tag"].startswith("v1-")
+    labels = dict(
+        re.findall(r'^LABEL (\S+)="(.*)"$', contents[0]["context/Dockerfile"].decode(), re.MULTILINE)
+    )
+    packed = base64.b64decode(labels["dev.relevo.manifest"])
+    assert Manifest.from_json(gzip.decompress(packed).decode()) == made.stored.manifest
+    assert [path.name for path in made.stored.folder.glob(".image-*")] == []
