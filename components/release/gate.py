@@ -10,6 +10,7 @@ import httpx
 
 from components.release import scenario, verification
 from components.release.context import Context, StepFailed
+from components.release.http import heeds_environment
 from components.release.polling import poll
 from components.release.spec import Probe
 from components.target import Deployment
@@ -63,7 +64,7 @@ def readiness_fault(context: Context, name: str, deployment: Deployment) -> str 
         return None
     probe = context.spec.probe
     try:
-        response = _client().get(
+        response = _client(heeds_environment(instance.address)).get(
             instance.address + probe.path,
             headers={**instance.access_headers, **probe.headers},
             timeout=probe.timeout_seconds,
@@ -81,9 +82,9 @@ def readiness_fault(context: Context, name: str, deployment: Deployment) -> str 
 
 
 @functools.cache
-def _client() -> httpx.Client:
+def _client(trust_env: bool) -> httpx.Client:
     """One for all polls, since making one loads every certificate authority; a new connection for each."""
-    return httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+    return httpx.Client(trust_env=trust_env, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def expected_headers(probe: Probe, name: str, deployment: Deployment) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ import httpx
 import jsonpath
 
 from components.masking import Masking
+from components.release.http import heeds_environment
 from components.release.polling import poll
 from components.release.scenario import PLACEHOLDER, Expect, Scenario, Step, seconds
 
@@ -77,7 +78,9 @@ class Runner:
     def run(self) -> tuple[Result, ...]:
         """The results, all as expected. Raises `ScenarioFailed` with the first fault, after the clean-up."""
         faults: list[str] = []
-        with httpx.Client(base_url=self._base_url, timeout=LONGEST_REQUEST, trust_env=False) as client:
+        with httpx.Client(
+            base_url=self._base_url, timeout=LONGEST_REQUEST, trust_env=heeds_environment(self._base_url)
+        ) as client:
             try:
                 for step in self._scenario.steps:
                     if fault := self._step(client, step):
