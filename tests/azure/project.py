@@ -31,7 +31,12 @@ class AzureProject(Project):
         }
         shutil.copy(ROOT / f"Pulumi.{stack}.yaml", self.configuration)
         (folder / "examples").symlink_to(ROOT / "examples")
-        self._adapt(variables["ADDRESS"])
+        self._adapt(variables.get("ADDRESS"))
+
+    def image(self, digest: str) -> str:
+        """The pin of an image in the stack's registry."""
+        name = self.settings()["azure"]["name"]
+        return f"{f'cr{name}{self.stack}'.replace('-', '')}.azurecr.io/{name}@{digest}"
 
     def settings(self) -> dict[str, Any]:
         return {key.removeprefix("relevo:"): value for key, value in self._document()["config"].items()}
@@ -46,13 +51,14 @@ class AzureProject(Project):
         inner[last] = value
         self.set("azure", section)
 
-    def _adapt(self, resource_manager: str) -> None:
+    def _adapt(self, resource_manager: str | None) -> None:
         """What a committed file cannot have: a subscription, a resource manager, and a pin."""
         document = self._document()
         azure = document["config"]["relevo:azure"]
-        azure |= {"resourceManager": resource_manager, "subscription": SUBSCRIPTION}
-        word = f"cr{azure['name']}{self.stack}".replace("-", "")
-        document["config"]["relevo:image"] = f"{word}.azurecr.io/{azure['name']}@{DIGEST}"
+        azure["subscription"] = SUBSCRIPTION
+        if resource_manager is not None:
+            azure["resourceManager"] = resource_manager
+        document["config"]["relevo:image"] = self.image(DIGEST)
         document.pop("encryptionsalt", None)
         with self.configuration.open("w") as file:
             YAML().dump(document, file)
