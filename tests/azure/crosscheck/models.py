@@ -62,6 +62,7 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "Microsoft.Network/privateEndpoints/privateDnsZoneGroups": ("network", "PrivateDnsZoneGroup"),
     "Microsoft.Network/virtualNetworks": ("network", "VirtualNetwork"),
     "Microsoft.Network/virtualNetworks/subnets": ("network", "Subnet"),
+    "Microsoft.Network/virtualNetworks/virtualNetworkPeerings": ("network", "VirtualNetworkPeering"),
     "Microsoft.OperationalInsights/workspaces": ("loganalytics", "Workspace"),
     "Microsoft.Storage/storageAccounts": ("storage", "StorageAccountCreateParameters"),
     "Microsoft.Storage/storageAccounts/blobServices": ("storage", "BlobServiceProperties"),
