@@ -62,7 +62,7 @@ def pin_(digest: DigestArgument, stack: StackOption = "local") -> None:
     if pin.is_on_azure(project.configuration(stack)):
         from relevo import registry
 
-        image = registry.accepted(project, stack, digest)
+        image = registry.accepted(project, stack, digest, say)
     else:
         stored = project.store.find(digest)
         artefact.restore_environment(stored, project.store, say)

@@ -67,9 +67,23 @@ class Registry:
         return re.fullmatch(f"{re.escape(self.repository)}@sha256:[0-9a-f]{{64}}", found) is not None
 
 
-def accepted(project: Project, stack: str, wanted: str) -> str:
-    """`wanted`, once it is an image of the stack's registry. Whether that has it, the preflight asks."""
+def accepted(project: Project, stack: str, wanted: str, say: artefact.Say) -> str:
+    """What a stack pins: an image of its registry, or an artefact where `pulumi up` builds the image.
+
+    Whether the registry has the image, the preflight asks. Raises `RelevoError`.
+    """
     registry = Registry.of(project, stack)
+    if registry.azure.build_image and "/" not in wanted:
+        stored = project.store.find(wanted)
+        artefact.tell(stored.manifest, say)
+        image.prepare(
+            stored,
+            registry.settings,
+            project.store,
+            postgresql=registry.azure.database.version,
+            say=say,
+        )
+        return stored.image
     if not registry.has(wanted):
         raise RelevoError(
             f"DIGEST is {wanted or EMPTY}, but stack {stack} accepts {registry.repository}{DIGEST}, of "

@@ -17,6 +17,7 @@ from components.azure.database_role import DatabaseRole, DatabaseRoleArgs
 from components.azure.edge import Edge, EdgeArgs, EdgeProbe, FrontDoor, FrontDoorArgs, Origin
 from components.azure.environment import secrets_used
 from components.azure.identity import Identity, IdentityArgs, Role, grant
+from components.azure.image_build import ImageBuild, ImageBuildArgs
 from components.azure.jobs import Jobs, JobsArgs, ScheduledDump
 from components.azure.monitoring import Logs, LogsArgs, Monitoring, MonitoringArgs
 from components.azure.naming import Names
@@ -29,14 +30,16 @@ from components.azure.vault import Vault, VaultArgs, secret_uri
 from components.target import Target
 from stacks import azure_facts
 from stacks.azure_settings import AzureSection
+from stacks.folders import store_folder
 from stacks.settings import Settings, SettingsError
 
+ARTEFACT = "app@"  # begins the name of one in the store
 OPERATIONS = "components.azure.operations:AzureOperations"
 # The containers into which an identity writes: the project's media, and the jobs' dumps and logs.
 WRITES = {"app": (storage.MEDIA,), "jobs": (storage.MEDIA, storage.BACKUPS, storage.LOCK)}
 
 
-def compose(stack: str, _root: Path, settings: Settings) -> Target:
+def compose(stack: str, root: Path, settings: Settings) -> Target:
     """Raises `TargetError` and `SettingsError` before anything is made.
 
     A second region has instances alone; all that they use, data and the further processes, is in the first.
@@ -44,7 +47,8 @@ def compose(stack: str, _root: Path, settings: Settings) -> Target:
     azure = settings.azure
     assert azure is not None, "the settings have it where target is azure"
     names = Names(azure.name, stack)
-    image = pinned(settings, names)
+    image: pulumi.Input[str] | None = pinned(settings, names)
+    to_build = prepared(root, settings, names)
     login = _login(azure)
     availability.refuse_taken(
         names, subscription=login.subscription_id, resource_manager=azure.resource_manager
@@ -83,6 +87,10 @@ def compose(stack: str, _root: Path, settings: Settings) -> Target:
         role: Identity(f"{role}-identity", IdentityArgs(place=place, role=role)) for role in ("app", "jobs")
     }
     registry = Registry("registry", RegistryArgs(**inside, zone_id=network.zone("registry")))
+    built = None
+    if to_build is not None:
+        after_registry = pulumi.ResourceOptions(depends_on=[registry])
+        image = built = ImageBuild("image", to_build, after_registry).reference
     vault = Vault(
         "vault",
         VaultArgs(
@@ -159,7 +167,7 @@ def compose(stack: str, _root: Path, settings: Settings) -> Target:
                     cron=azure.jobs.dump_cron,
                     environment=azure_facts.dump_environment(known, identities["jobs"].client_id),
                 )
-                if image
+                if image is not None
                 else None
             ),
         ),
@@ -252,6 +260,7 @@ def compose(stack: str, _root: Path, settings: Settings) -> Target:
         processes=processes,
         operations=OPERATIONS,
         facts=pulumi.Output.all(
+            image=image,
             public_host=edge.host,
             verify_hosts=edge.verify_hosts,
             workspace=logs.workspace_customer_id,
@@ -262,19 +271,41 @@ def compose(stack: str, _root: Path, settings: Settings) -> Target:
             },
         ).apply(lambda made: azure_facts.complete(known, made)),
         public_url=edge.url,
+        image=built,
         ready=tuple(ready),
     )
 
 
 def pinned(settings: Settings, names: Names) -> str | None:
-    """`relevo:image`, once it is known to be of this stack's registry. None: that is still to be made."""
+    """`relevo:image`, once it is known to be of this stack's registry, or to be built for it.
+
+    None: that is still to be made.
+    """
     accepted = f"{repository(names)}@sha256:<64 hex digits>"
-    if settings.image is not None and not settings.image.startswith(accepted.partition("<")[0]):
-        raise SettingsError(
-            f"relevo:image is {settings.image}, but {accepted} is accepted, from this stack's registry; "
-            "run relevo push or relevo promote, and pin what it prints."
-        )
-    return settings.image
+    if settings.image is None or settings.image.startswith(accepted.partition("<")[0]) or builds(settings):
+        return settings.image
+    raise SettingsError(
+        f"relevo:image is {settings.image}, but {accepted} is accepted, from this stack's registry; "
+        "run relevo push or relevo promote, and pin what it prints."
+    )
+
+
+def builds(settings: Settings) -> bool:
+    """Whether this `up` makes the image, of an artefact that is pinned as relevo build names it."""
+    return (
+        settings.azure is not None
+        and settings.azure.build_image
+        and settings.image is not None
+        and settings.image.startswith(ARTEFACT)
+    )
+
+
+def prepared(root: Path, settings: Settings, names: Names) -> ImageBuildArgs | None:
+    """Raises `TargetError` where relevo build has not prepared it."""
+    if not builds(settings):
+        return None
+    artefact = store_folder(root).relative_to(root) / str(settings.image)
+    return ImageBuildArgs(artefact=artefact, repository=repository(names))
 
 
 def _login(azure: AzureSection) -> authorization.GetClientConfigResult:

@@ -30,7 +30,6 @@ def known(stack: str, settings: Settings, place: Place) -> dict[str, Any]:
         "tenant": place.tenant,
         "resource_group": names.of("rg"),
         "resource_manager": azure.resource_manager,
-        "image": settings.image,
         "registry": {"server": server(names), "repository": names.workload},
         "vault": {"uri": uri(names)},
         "secrets": {name: secret.model_dump() for name, secret in settings.secrets.items()},
@@ -94,6 +93,7 @@ def complete(known: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any
     }
     return {
         **known,
+        "image": made["image"],
         "public_host": made["public_host"],
         "public_url": f"https://{made['public_host']}",
         "sites": {**known["sites"], **verify},

@@ -177,6 +177,7 @@ class AzureSection(Section):
     second_address_space: str = accepts("a private IPv4 range such as 10.40.4.0/22", default="10.40.4.0/22")
     tags: dict[TagName, TagValue] = accepts("a map from tags to text", default={})
     guard: bool = accepts("true or false", default=False)
+    build_image: bool = accepts("true or false", default=False)  # of a pinned artefact, during pulumi up
     vault: Vault = Vault()
     storage: Storage = Storage()
     database: Database
@@ -190,6 +191,16 @@ class AzureSection(Section):
     def locations(self) -> tuple[str, ...]:
         """The regions of the instances; all else is in the first."""
         return (self.location,) if self.second_location is None else (self.location, self.second_location)
+
+    @model_validator(mode="after")
+    def built_where_nothing_is_guarded(self) -> Self:
+        if self.build_image and self.guard:
+            raise at(
+                "buildImage",
+                "is true, but guard is true as well, and a guarded stack takes what was tried before",
+                "set it to false; relevo promote brings one",
+            )
+        return self
 
     @field_validator("runner_addresses")
     @classmethod

@@ -19,7 +19,7 @@ PLATFORM = "linux/amd64"  # of App Service and Container Apps
 class ImageBuildArgs:
     """`artefact`: its folder, relative to the project's so that the state holds no path of a checkout.
 
-    `repository`: with the registry's host. Raises `TargetError` if relevo build has prepared no image there.
+    `repository`: with the registry's host. Raises `TargetError` if relevo pin has prepared nothing there.
     """
 
     artefact: Path
@@ -28,8 +28,8 @@ class ImageBuildArgs:
     def __post_init__(self) -> None:
         if not (self.artefact / PREPARED / RECIPE).is_file():
             raise TargetError(
-                f"relevo:image is {self.artefact.name}, but nothing is prepared to build its image from; run "
-                f"relevo build PATH and relevo pin for this stack."
+                f"relevo:image is {self.artefact.name}, but nothing is prepared to build its image from; pin "
+                f"it by relevo pin, which prepares that."
             )
 
 

@@ -96,6 +96,11 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     (azure(tags={"team": 3}), "relevo:azure.tags.team is 3, but text of at most 256"),
     (azure(tags={"Stack": "x"}), "relevo:azure.tags has Stack, but that tag is the stack's own; rename it."),
     (azure(tags={f"t{n}": "" for n in range(49)}), "relevo:azure.tags has 49 tags, but 48 are accepted;"),
+    (azure(buildImage="yes"), 'relevo:azure.buildImage is "yes", but true or false is accepted;'),
+    (
+        azure(buildImage=True, guard=True),
+        "relevo:azure.buildImage is true, but guard is true as well, and a guarded stack takes what was tried",
+    ),
     # never open
     (azure(runnerAddresses=["0.0.0.0/0"]), "relevo:azure.runnerAddresses has 0.0.0.0/0, but ranges wider"),
     (azure(runnerAddresses=["10.0.0.4"]), "relevo:azure.runnerAddresses has 10.0.0.4, but Azure sees"),

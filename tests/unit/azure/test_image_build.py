@@ -1,4 +1,4 @@
-"""An image that `pulumi up` builds: from what relevo build prepared, and pinned by what came of it."""
+"""An image that `pulumi up` builds: from what relevo pin prepared, and pinned by what came of it."""
 
 from __future__ import annotations
 
@@ -53,6 +53,6 @@ def test_it_is_built_from_what_was_prepared_and_named_by_its_digest(artefact: Pa
 
 def test_what_was_not_prepared_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(
-        TargetError, match=rf"^relevo:image is {ARTEFACT}, but nothing is prepared .*; run relevo"
+        TargetError, match=rf"^relevo:image is {ARTEFACT}, but nothing is prepared .*; pin it by relevo pin"
     ):
         ImageBuildArgs(artefact=tmp_path / ARTEFACT, repository="crassetsdev.azurecr.io/assets")

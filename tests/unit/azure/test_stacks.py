@@ -12,7 +12,7 @@ import pytest
 
 from components.azure import availability
 from components.azure.environment import Reference, process_environment
-from components.target import Deployment, Target, load_operations
+from components.target import Deployment, Target, TargetError, load_operations
 from stacks import azure
 from stacks.release import release_spec
 from stacks.settings import Settings, SettingsError, load_file
@@ -266,31 +266,66 @@ def test_workers_and_threads_fit_the_connections_of_the_database(built: Built) -
     assert 0 < len(sites) * workers * app["workers"] * app["threads"] < limit
 
 
+def test_an_image_that_the_up_builds_is_what_runs_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / ".relevo" / "artefacts" / f"app@{DIGEST}" / "image"
+    folder.mkdir(parents=True)
+    (folder / "recipe.json").write_text(json.dumps({"tag": "v2", "arguments": {}}))
+    monkeypatch.setattr(availability, "refuse_taken", lambda names, **where: None)
+    engine = stand_in()
+    image = f"crprestamosdev.azurecr.io/prestamos@sha256:{7:064d}"
+    engine.outputs["image-image"] = {"repoDigest": image}
+    target = engine.build(
+        lambda: azure.compose(
+            "dev", tmp_path, settings_of("dev").model_copy(update={"image": f"app@{DIGEST}"})
+        )
+    )
+    assert target.image is not None
+    assert engine.value(target.image) == image
+    assert engine.value(target.facts)["image"] == image
+    assert engine.made["database-role-database"].inputs["image"] == image
+    (container,) = engine.plain("jobs-dump")["template"]["containers"]
+    assert container["image"] == image
+    assert engine.made["image-image"].inputs["imageName"] == "crprestamosdev.azurecr.io/prestamos:v2"
+    made = list(engine.made)
+    assert made.index("registry-registry") < made.index("image-image") < made.index("database-role-database")
+
+
+def test_an_artefact_of_which_no_image_is_prepared_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    engine = stand_in()
+    settings = settings_of("dev").model_copy(update={"image": f"app@{DIGEST}"})
+    with pytest.raises(TargetError, match=r"but nothing is prepared to build its image from; pin it"):
+        engine.build(lambda: azure.compose("dev", tmp_path, settings))
+    assert engine.made == {}
+
+
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
         (
             {"image": f"app@{DIGEST}"},
-            f"relevo:image is app@{DIGEST}, but crprestamosdev.azurecr.io/prestamos@",
+            f"relevo:image is app@{DIGEST}, but crprestamosqa.azurecr.io/prestamos@",
         ),
-        ({"image": f"crprestamosqa.azurecr.io/prestamos@{DIGEST}"}, "from this stack's registry;"),
+        ({"image": f"crprestamosdev.azurecr.io/prestamos@{DIGEST}"}, "from this stack's registry;"),
         (
             {"subscription": "33333333-3333-3333-3333-333333333333"},
             "relevo:azure.subscription is 33333333-3333-3333-3333-333333333333, but the login's is 1111",
         ),
     ],
-    ids=["local image", "image of qa", "subscription"],
+    ids=["local image", "image of dev", "subscription"],
 )
 def test_what_is_not_of_this_stack_is_refused_before_anything_is_made(
     changed: dict[str, Any], expected: str
 ) -> None:
-    given = settings_of("dev").azure
+    given = settings_of("qa").azure
     assert given is not None
     if "subscription" in changed:
         changed = {"azure": given.model_copy(update=changed)}
     engine = stand_in()
     with pytest.raises(SettingsError) as caught:
-        build("dev", engine, **changed)
+        build("qa", engine, **changed)
     assert expected in str(caught.value)
     assert engine.made == {}
 

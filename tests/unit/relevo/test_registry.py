@@ -228,3 +228,22 @@ def test_a_build_for_azure_fills_every_placeholder(project: Project, tmp_path: P
     assert found["DATABASE_URL"].startswith("postgres://app:")
     assert found["STATIC_ROOT"] == str(tmp_path / "static")
     assert len(found["SECRET_KEY"]) > 32
+
+
+def test_where_the_up_builds_an_artefact_is_pinned_with_what_it_is_built_from(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(ROOT / "Pulumi.dev.yaml", project.root)
+    prepared: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        image, "prepare", lambda stored, *_, postgresql, say: prepared.append((stored.image, postgresql))
+    )
+    run("pin", "v2", "--stack", "dev")
+    assert pin.pinned(project.configuration("dev")) == ARTEFACT
+    assert prepared == [(ARTEFACT, "17")]
+
+    # What was released there before has its image already, and a rollback pins that.
+    before = f"crprestamosdev.azurecr.io/prestamos@{PUSHED}"
+    run("pin", before, "--stack", "dev")
+    assert pin.pinned(project.configuration("dev")) == before
+    assert len(prepared) == 1
