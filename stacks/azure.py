@@ -24,7 +24,7 @@ from components.azure.naming import Names
 from components.azure.network import Network, NetworkArgs, Second
 from components.azure.place import Place
 from components.azure.registry import Registry, RegistryArgs, repository
-from components.azure.secret_names import INSIGHTS
+from components.azure.secret_names import CACHE_URL, DATABASE_URL, INSIGHTS
 from components.azure.storage import Storage, StorageArgs
 from components.azure.vault import Vault, VaultArgs, secret_uri
 from components.target import Target
@@ -264,7 +264,9 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
             public_host=edge.host,
             verify_hosts=edge.verify_hosts,
             workspace=logs.workspace_customer_id,
-            secret_versions=vault.versions,
+            secret_versions=pulumi.Output.all(
+                vault.versions, {DATABASE_URL: db.secret_version, CACHE_URL: cache.secret_version}
+            ).apply(lambda versions: {**versions[0], **versions[1]}),
             identities={
                 role: {"id": identity.id, "client_id": identity.client_id}
                 for role, identity in identities.items()

@@ -99,7 +99,7 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     (azure(buildImage="yes"), 'relevo:azure.buildImage is "yes", but true or false is accepted;'),
     (
         azure(buildImage=True, guard=True),
-        "relevo:azure.buildImage is true, but guard is true as well, and a guarded stack takes what was tried",
+        "relevo:azure.buildImage is true, but guard is true as well, and a guarded stack takes what",
     ),
     # never open
     (azure(runnerAddresses=["0.0.0.0/0"]), "relevo:azure.runnerAddresses has 0.0.0.0/0, but ranges wider"),
