@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +14,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from components.azure import database_login, role
+from components.azure import database_login, dump, role
+from components.dumping import Dumping
+from components.local.postgres import bundled
 
 TOKEN = "of-the-jobs-identity-91c2"
 PASSWORD = "of-the-application-4e07"
@@ -121,15 +125,23 @@ def test_a_changed_password_replaces_the_old_one(server: Server, monkeypatch: py
         server.application(PASSWORD)
 
 
-def test_the_administrator_can_read_what_the_application_has(server: Server) -> None:
-    """The dump is taken as the administrator, who may make the database for its trial."""
+def test_its_backup_is_taken_and_tried_as_the_administrator(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Who may read all that the application has, and make a database for the trial, which it may not."""
+    monkeypatch.setenv("PATH", f"{bundled()}:{os.environ['PATH']}")
     role.main()
     with server.application() as connection:
-        connection.execute("CREATE TABLE loans (id int)")
-    with psycopg.connect(
-        server.superuser, dbname=server.database, user=server.administrator, password=TOKEN
-    ) as connection:
-        assert connection.execute("SELECT count(*) FROM loans").fetchone() == (0,)
+        connection.execute("CREATE SCHEMA archive CREATE TABLE old (id int)")
+        connection.execute("CREATE TABLE loans (id int); INSERT INTO loans VALUES (1), (2)")
+
+    dumping = Dumping(
+        database=server.database, connect=database_login.connect, tool=dump.tool, scratch=dump.SCRATCH
+    )
+    with database_login.connect(server.database) as connection:
+        rows = dumping.dump(connection, tmp_path / "database.dump")
+    assert rows == {"public.loans": 2, "archive.old": 0}
+    dumping.verify(tmp_path / "database.dump", rows)
 
 
 @pytest.mark.parametrize(
