@@ -24,7 +24,9 @@ CACHE = "azure-native:redisenterprise:RedisEnterprise"
 CACHE_DATABASE = "azure-native:redisenterprise:Database"
 SERVER = "azure-native:dbforpostgresql:Server"
 SERVER_PARAMETER = "azure-native:dbforpostgresql:Configuration"
-SERVER_DATABASE = "azure-native:dbforpostgresql:Database"
+SERVER_DATABASE = (
+    "pulumi-python:dynamic/relevo:OwnedDatabase"  # made by a job, so that it is the application's
+)
 SITE = "azure-native:web:WebApp"
 SITE_FTP = "azure-native:web:WebAppFtpAllowed"
 SITE_SCM = "azure-native:web:WebAppScmAllowed"
