@@ -24,9 +24,7 @@ CACHE = "azure-native:redisenterprise:RedisEnterprise"
 CACHE_DATABASE = "azure-native:redisenterprise:Database"
 SERVER = "azure-native:dbforpostgresql:Server"
 SERVER_PARAMETER = "azure-native:dbforpostgresql:Configuration"
-SERVER_DATABASE = (
-    "pulumi-python:dynamic/relevo:OwnedDatabase"  # made by a job, so that it is the application's
-)
+SERVER_DATABASE = "pulumi-python:dynamic/relevo:OwnedDatabase"  # which a job makes
 SITE = "azure-native:web:WebApp"
 SITE_FTP = "azure-native:web:WebAppFtpAllowed"
 SITE_SCM = "azure-native:web:WebAppScmAllowed"
