@@ -79,6 +79,7 @@ class Logs(pulumi.ComponentResource):
         )
         self.workspace_id = workspace.id
         self.workspace_customer_id = workspace.customer_id
+        self.insights_id = insights.id
         self.connection_string = pulumi.Output.secret(insights.connection_string)
         # Seconds since 1970, for the expiry of the connection string in the vault.
         self.created = insights.creation_date.apply(
@@ -152,14 +153,15 @@ FRONT_DOOR = (
     ),
 )
 
-# Tables that do not exist yet give nothing (isfuzzy), also in a new workspace.
+# A table that does not exist yet gives nothing (isfuzzy), but a query without any table fails ("union
+# operator"), and Azure disables a rule that fails for a week. So each begins with an empty one of its own.
 LOG_RULES = (
     LogRule(
         name="exceptions",
         says="The project raises exceptions that it does not handle",
         severity=2,
         query="""
-union isfuzzy=true
+union isfuzzy=true (datatable(TimeGenerated: datetime)[]),
   (AppExceptions | project TimeGenerated),
   (AppServiceConsoleLogs | where ResultDescription startswith "Traceback (most recent call last)"
     | project TimeGenerated)
@@ -172,7 +174,8 @@ union isfuzzy=true
         says="A job in the network failed or was ended at its limit",
         severity=1,
         query="""
-union isfuzzy=true ContainerAppSystemLogs
+union isfuzzy=true (datatable(TimeGenerated: datetime, JobName: string, Reason: string, Log: string)[]),
+  ContainerAppSystemLogs
 | where isnotempty(JobName)
 | where Reason in ("BackoffLimitExceeded", "DeadlineExceeded")
     or (Reason == "ContainerTerminated" and Log !has "exit code '0'")
@@ -185,7 +188,7 @@ union isfuzzy=true ContainerAppSystemLogs
         severity=2,
         # "Azure Key Vault logging": these events are logged whether or not somebody subscribes to them.
         query="""
-union isfuzzy=true
+union isfuzzy=true (datatable(TimeGenerated: datetime, OperationName: string)[]),
   (AzureDiagnostics | where ResourceProvider == "MICROSOFT.KEYVAULT" | project TimeGenerated, OperationName),
   (AZKVAuditLogs | project TimeGenerated, OperationName)
 | where OperationName endswith "NearExpiryEventGridNotification"
@@ -366,7 +369,7 @@ class Monitoring(pulumi.ComponentResource):
 
 # Each process says what it is when it starts (components/azure/start.py): that marks the release.
 RELEASES = """
-union isfuzzy=true AppServiceConsoleLogs
+union isfuzzy=true (datatable(TimeGenerated: datetime, ResultDescription: string)[]), AppServiceConsoleLogs
 | where ResultDescription has "relevo" and ResultDescription has "started"
 | extend Started = parse_json(ResultDescription)
 | where Started.relevo == "started"
@@ -396,7 +399,8 @@ union isfuzzy=true
     (
         "Slowest of 20 requests, by site (ms)",
         "timechart",
-        """union isfuzzy=true AppServiceHTTPLogs
+        """
+union isfuzzy=true (datatable(TimeGenerated: datetime, TimeTaken: int, CsHost: string)[]), AppServiceHTTPLogs
 | summarize percentile(TimeTaken, 95) by bin(TimeGenerated, 5m), CsHost""",
     ),
 )
