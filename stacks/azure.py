@@ -109,6 +109,16 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
         for role, identity in identities.items()
         for granted in _grants(role, identity, place, registry, blobs)
     ]
+    granted.append(
+        grant(
+            identities["app"],
+            "app-identity-sends",
+            place,
+            principal=identities["app"].principal_id,
+            role="Monitoring Metrics Publisher",  # of logs and traces as well, whatever its name
+            scope=logs.insights_id,
+        )
+    )
     db = Database(
         "database",
         DatabaseArgs(

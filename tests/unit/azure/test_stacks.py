@@ -37,7 +37,7 @@ DIFFERING = {
     "web:WebAppFtpAllowed": (2, 2, 3),
     "web:WebAppScmAllowed": (2, 2, 3),
 }
-SAME = 102  # of all other types, in each stack
+SAME = 103  # of all other types, in each stack
 DATA = (  # Pulumi names of what holds data
     "database-server",
     "database-role-database",
@@ -140,6 +140,7 @@ def test_whoever_runs_has_its_roles_and_secrets_before_it_starts(built: Built) -
     for first in (
         "app-identity-pulls",
         "app-identity-writes-media",
+        "app-identity-sends",
         "jobs-identity-writes-backups",
         "vault-app-reads",
         "vault-jobs-reads",
@@ -164,6 +165,16 @@ def test_each_identity_writes_where_it_must_and_nowhere_else(built: Built) -> No
         ("jobs-principal", "storage-backups-id"),
         ("jobs-principal", "storage-logbook-lock-id"),
     }
+
+
+def test_application_insights_takes_telemetry_of_the_application_alone(built: Built) -> None:
+    """It takes no key, so nothing would arrive without the role."""
+    senders = [
+        (grant["principalId"], grant["roleDefinitionId"].rpartition("/")[2])
+        for grant in built.inputs("authorization:RoleAssignment")
+        if grant["scope"] == "logs-insights-id"
+    ]
+    assert senders == [("app-principal", "3913510d-42f4-4e42-8a64-420c390055eb")]
 
 
 def test_the_jobs_administer_the_database(built: Built) -> None:
