@@ -199,7 +199,9 @@ class Database(pulumi.ComponentResource):
             # Its alphabet needs no quoting.
             lambda value: f"postgres://{args.user}:{value}@{self.host}:{PORT}/{args.name}?sslmode=require"
         )
-        rotation = f"pulumi up --replace of {name}-password-value"
+        # The engine replaces what is protected only after that ("pulumi state unprotect").
+        first = "pulumi state unprotect, then " if args.place.guard else ""
+        rotation = f"{first}pulumi up --replace of {name}-password-value"
         stored = [
             args.vault.store(self, f"{name}-{role}", secret, value, since=password.since, rotation=rotation)
             for role, secret, value in (

@@ -218,3 +218,17 @@ def test_a_guarded_one_is_kept(engine: StandInEngine) -> None:
 
 def test_it_is_logged(usual: StandInEngine) -> None:
     assert usual.made["database-diagnostics"].inputs["resourceUri"] == "database-server-id"
+
+
+@pytest.mark.parametrize(
+    ("guard", "rotation"),
+    [
+        (False, "pulumi up --replace of database-password-value"),
+        (True, "pulumi state unprotect, then pulumi up --replace of database-password-value"),
+    ],
+)
+def test_the_password_says_how_it_is_replaced_where_it_is_protected_as_well(
+    engine: StandInEngine, guard: bool, rotation: str
+) -> None:
+    engine.build(lambda: _database({"guard": guard}))
+    assert engine.made["database-url"].inputs["tags"]["rotation"] == rotation
