@@ -10,9 +10,9 @@ from pulumi_azure_native import cdn, frontdoor
 
 from components.azure.diagnostics import diagnostics
 from components.azure.place import Place
+from components.azure.secret_names import VERIFY_HEADER
 from components.azure.sizing import FrontDoorTier, check_endpoints
 
-VERIFY_HEADER = "X-Relevo-Verify"
 # Between gunicorn's 30 s for a request and the most that Front Door waits, 240 s.
 RESPONSE_SECONDS = 60
 # "Improve performance by compressing files in Azure Front Door": of these, what a Django backend serves.

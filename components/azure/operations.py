@@ -19,7 +19,7 @@ from components.azure.login import PUBLIC, Clients
 from components.azure.processes import Processes
 from components.azure.record import Record
 from components.azure.rotation import Rotation
-from components.azure.secret_names import VERIFY
+from components.azure.secret_names import VERIFY, VERIFY_HEADER
 from components.azure.secrets import Secrets
 from components.azure.sites import Sites, new_start, platform_settings
 from components.masking import Masking
@@ -35,7 +35,6 @@ from components.target import (
     TargetError,
 )
 
-VERIFY_HEADER = "X-Relevo-Verify"
 SHORTEST_MASKED = 8  # a shorter value would mask ordinary words
 LOG_SECONDS = 600.0  # for what the workspace has only after a while
 

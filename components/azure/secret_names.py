@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # The stack's own. A project's secret may not be called so.
 VERIFY = "relevo-verify"  # sent by whoever may call an instance directly
+VERIFY_HEADER = "X-Relevo-Verify"  # in which it is sent
 DATABASE_PASSWORD = "database-password"
 DATABASE_URL = "database-url"
 CACHE_PASSWORD = "cache-password"
