@@ -21,6 +21,7 @@ LOGBOOK = "logbook"
 LOCK = "logbook-lock"
 CONTAINERS = (MEDIA, STATIC, BACKUPS, LOGBOOK, LOCK)
 COOL_AFTER_DAYS = 7
+JOB_LOGS_KEPT_DAYS = 30
 
 
 def blob_host(names: Names) -> str:
@@ -54,7 +55,8 @@ class Storage(pulumi.ComponentResource):
       container would be a second, open way in, and Front Door reaches a private one on its Premium tier only.
     - backups: write once. Access tier and end by a lifecycle rule, not by whoever has a key to the stack.
     - logbook: append-only; what was appended stays.
-    - logbook-lock: a blob to hold a lease on, which an immutable container would refuse.
+    - logbook-lock: a blob to hold a lease on, which an immutable container would refuse; and the jobs' logs,
+      which a lifecycle rule ends.
 
     The immutability policies are made unlocked: they bind every client, but an owner of the account can
     still remove them. To lock one cannot be undone, so a person does it ("Container-level WORM policies").
@@ -188,15 +190,20 @@ class Storage(pulumi.ComponentResource):
                             delete=_after_change(args.backups_kept_days),
                         ),
                     ),
+                    _rule(
+                        "job-logs-end",
+                        f"{LOCK}/jobs/",
+                        blob_type="appendBlob",
+                        base_blob=storage.ManagementPolicyBaseBlobArgs(
+                            delete=_after_change(JOB_LOGS_KEPT_DAYS)
+                        ),
+                        version=_versions_end(JOB_LOGS_KEPT_DAYS),
+                    ),
                     *(
                         _rule(
                             f"{container}-versions-end",
                             f"{container}/",
-                            version=storage.ManagementPolicyVersionArgs(
-                                delete=storage.DateAfterCreationArgs(
-                                    days_after_creation_greater_than=args.recoverable_days
-                                )
-                            ),
+                            version=_versions_end(args.recoverable_days),
                         )
                         for container in (MEDIA, STATIC, BACKUPS)
                     ),
@@ -210,10 +217,17 @@ def _after_change(days: int) -> storage.DateAfterModificationArgs:
     return storage.DateAfterModificationArgs(days_after_modification_greater_than=days)
 
 
+def _versions_end(days: int) -> storage.ManagementPolicyVersionArgs:
+    return storage.ManagementPolicyVersionArgs(
+        delete=storage.DateAfterCreationArgs(days_after_creation_greater_than=days)
+    )
+
+
 def _rule(
     name: str,
     prefix: str,
     *,
+    blob_type: str = "blockBlob",
     base_blob: storage.ManagementPolicyBaseBlobArgs | None = None,
     version: storage.ManagementPolicyVersionArgs | None = None,
 ) -> storage.ManagementPolicyRuleArgs:
@@ -223,6 +237,6 @@ def _rule(
         enabled=True,
         definition=storage.ManagementPolicyDefinitionArgs(
             actions=storage.ManagementPolicyActionArgs(base_blob=base_blob, version=version),
-            filters=storage.ManagementPolicyFilterArgs(blob_types=["blockBlob"], prefix_match=[prefix]),
+            filters=storage.ManagementPolicyFilterArgs(blob_types=[blob_type], prefix_match=[prefix]),
         ),
     )

@@ -124,7 +124,7 @@ def test_backups_are_written_once_and_the_logbook_is_appended_to(usual: StandInE
     assert policies == {"storage-backups-name": (40, False), "storage-logbook-name": (40, True)}
 
 
-def test_backups_and_old_versions_end_by_rules(usual: StandInEngine) -> None:
+def test_backups_old_versions_and_the_logs_of_jobs_end_by_rules(usual: StandInEngine) -> None:
     (lifecycle,) = usual.of_type("storage:ManagementPolicy").values()
     rules = {
         rule["name"]: (rule["definition"]["filters"]["prefixMatch"], rule["definition"]["actions"])
@@ -141,10 +141,24 @@ def test_backups_and_old_versions_end_by_rules(usual: StandInEngine) -> None:
                 }
             },
         ),
+        "job-logs-end": (
+            ["logbook-lock/jobs/"],
+            {
+                "baseBlob": {"delete": {"daysAfterModificationGreaterThan": 30}},
+                "version": {"delete": {"daysAfterCreationGreaterThan": 30}},
+            },
+        ),
         "media-versions-end": (["media/"], version),
         "static-versions-end": (["static/"], version),
         "backups-versions-end": (["backups/"], version),
     }
+    # A rule for another type than a blob's own would never end it.
+    types = {
+        rule["name"]: rule["definition"]["filters"]["blobTypes"]
+        for rule in lifecycle.inputs["policy"]["rules"]
+    }
+    assert types.pop("job-logs-end") == ["appendBlob"]
+    assert all(kinds == ["blockBlob"] for kinds in types.values())
 
 
 def test_a_guarded_one_and_all_its_containers_are_kept(engine: StandInEngine) -> None:
