@@ -53,3 +53,11 @@ def job(words: Sequence[str]) -> tuple[str, ...]:
     "dump NAME".
     """
     return (*TOOLS, "components.azure.run", "--", *words)
+
+
+def scheduled_dump() -> tuple[str, ...]:
+    """The dump that the clock starts: no runner waits for it, and as none is ever written over, each run
+    makes a name of its own.
+    """
+    script = f'exec {" ".join(TOOLS)} components.azure.dump "scheduled-$(date -u +%Y%m%dT%H%M%SZ)"'
+    return ("/bin/sh", "-c", script)

@@ -10,7 +10,7 @@ import pulumi
 from pulumi_azure_native import app
 
 from components.azure.diagnostics import diagnostics
-from components.azure.image import TOOLS_PYTHON
+from components.azure.image import scheduled_dump
 from components.azure.naming import Names
 from components.azure.place import Place
 from components.azure.sizing import check_cpu
@@ -18,12 +18,6 @@ from components.azure.sizing import check_cpu
 Kind = Literal["manage", "backup"]
 KINDS: tuple[Kind, ...] = ("manage", "backup")
 DUMP = "dump"
-# A backup is never written over, so each has a name of its own.
-DUMP_COMMAND = (
-    "/bin/sh",
-    "-c",
-    f'exec {TOOLS_PYTHON} -m components.azure.dump "scheduled-$(date -u +%Y%m%dT%H%M%SZ)"',
-)
 # Never run: an execution names its own image ("Jobs in Azure Container Apps": start with a template).
 PLACEHOLDER_IMAGE = "mcr.microsoft.com/k8se/quickstart-jobs:latest"
 CONSUMPTION = "Consumption"
@@ -145,7 +139,7 @@ class Jobs(pulumi.ComponentResource):
                     app.ContainerArgs(
                         name=kind,
                         image=scheduled.image if scheduled else PLACEHOLDER_IMAGE,
-                        command=list(DUMP_COMMAND) if scheduled else None,
+                        command=list(scheduled_dump()) if scheduled else None,
                         env=(
                             [
                                 app.EnvironmentVarArgs(name=variable, value=value)

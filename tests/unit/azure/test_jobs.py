@@ -135,7 +135,7 @@ def test_the_clock_starts_the_pinned_dump_under_a_new_name_each_time(engine: Sta
         "command": [
             "/bin/sh",
             "-c",
-            'exec /relevo/bin/python -m components.azure.dump "scheduled-$(date -u +%Y%m%dT%H%M%SZ)"',
+            'exec /relevo/bin/python -P -m components.azure.dump "scheduled-$(date -u +%Y%m%dT%H%M%SZ)"',
         ],
         "env": [
             {"name": "PGHOST", "value": "db.example.org"},
