@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
 
+from components.dumping import Dumping
 from components.local import durable
 from components.local.layout import Layout
 from components.local.postgres import Postgres, connect, program
@@ -47,12 +47,13 @@ class Backups:
         for left_over in self.layout.backups.glob(f"*{PARTIAL}"):
             shutil.rmtree(left_over)
         partial = self.layout.backups / f"{name}{PARTIAL}"
+        dumping = self._dumping()
         with connect(self.server, self.secrets, database=self.database) as connection:
             self._check_space(connection)
             partial.mkdir(mode=0o700)
-            rows = self._dump(connection, partial / "database.dump")
+            rows = dumping.dump(connection, partial / "database.dump")
         files = self._archive(partial / "media.tar")
-        self._verify(partial / "database.dump", rows)
+        dumping.verify(partial / "database.dump", rows)
         self._verify_media(partial / "media.tar", files)
         target = self.layout.backups / name
         backup = Backup(
@@ -115,68 +116,13 @@ class Backups:
                     f" MB; free some space, or lower relevo:backup.keep."
                 )
 
-    def _dump(self, connection: psycopg.Connection, file: Path) -> dict[str, int]:
-        """Dump the database; returns the rows of each table in the very snapshot that was dumped."""
-        with connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            snapshot = connection.execute("SELECT pg_export_snapshot()").fetchone()
-            assert snapshot is not None
-            self._run(
-                "pg_dump",
-                "--format=custom",
-                f"--snapshot={snapshot[0]}",
-                f"--file={file}",
-                f"--dbname={self.database}",
-            )
-            return _rows(connection)
-
-    def _verify(self, dump: Path, rows: dict[str, int]) -> None:
-        """List the dump, restore it beside the real database and count."""
-        self._run("pg_restore", "--list", "--file=/dev/null", str(dump), connect=False)
-        # The server may be shared with other stacks.
-        prefix = f"{SCRATCH}_{self.layout.digest}_"
-        scratch = f"{prefix}{os.getpid()}"
-        with connect(self.server, self.secrets) as server:
-            self._drop_scratch(server, prefix)
-            self._make_scratch(server, scratch)
-            try:
-                self._run(
-                    "pg_restore",
-                    "--exit-on-error",
-                    "--no-owner",
-                    "--no-privileges",
-                    f"--dbname={scratch}",
-                    str(dump),
-                )
-                with connect(self.server, self.secrets, database=scratch) as restored:
-                    found = _rows(restored)
-            finally:
-                self._drop_scratch(server, prefix)
-        if found != rows:
-            table = sorted(name for name in {*rows, *found} if rows.get(name) != found.get(name))[0]
-            raise TargetError(
-                f"the backup holds {found.get(table)} rows of {table}, but the database had "
-                f"{rows.get(table)}; run the release again."
-            )
-
-    def _make_scratch(self, server: psycopg.Connection, name: str) -> None:
-        """An empty database of the same encoding and locale, which need not be the server's own."""
-        row = server.execute(
-            "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = %s",
-            [self.database],
-        ).fetchone()
-        assert row is not None
-        server.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(
-                sql.Identifier(name), *(sql.Literal(value) for value in row)
-            )
+    def _dumping(self) -> Dumping:
+        return Dumping(
+            database=self.database,
+            connect=lambda database: connect(self.server, self.secrets, database=database or "postgres"),
+            tool=self._run,
+            scratch=f"{SCRATCH}_{self.layout.digest}_",  # the server may be shared with other stacks
         )
-
-    def _drop_scratch(self, server: psycopg.Connection, prefix: str) -> None:
-        """Also what a killed backup left behind."""
-        left = server.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [prefix])
-        for (name,) in left.fetchall():
-            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _archive(self, file: Path) -> dict[str, int]:
         """Media into a tar file; returns path → size."""
@@ -237,17 +183,3 @@ class Backups:
             raise TargetError(
                 f"{tool} fails ({detail}), but a release needs a verified backup; correct that."
             )
-
-
-def _rows(connection: psycopg.Connection) -> dict[str, int]:
-    """The exact number of rows of each table."""
-    tables = connection.execute(
-        "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', "
-        "'information_schema')"
-    ).fetchall()
-    counts: dict[str, int] = {}
-    for schema, table in tables:
-        query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
-        row = connection.execute(query).fetchone()
-        counts[f"{schema}.{table}"] = row[0] if row else 0
-    return counts
