@@ -35,9 +35,9 @@ FOLDER = "jobs"  # in the lock container, which may be written over
 KEPT = 200_000  # letters of a command's output
 SHOWN = 3  # lines of a log in an error
 # Of Container Apps and of the table that the environment's own setting writes; the one that is not there is
-# passed over.
+# passed over. Before the first line neither is there, and a query without any table fails ("union operator").
 LOGS = """
-union isfuzzy=true ContainerAppConsoleLogs, ContainerAppConsoleLogs_CL
+union isfuzzy=true (datatable(TimeGenerated: datetime)[]), ContainerAppConsoleLogs, ContainerAppConsoleLogs_CL
 | extend Replica = coalesce(column_ifexists("ContainerGroupName", ""),
                             column_ifexists("ContainerGroupName_s", "")),
          Line = coalesce(column_ifexists("Log", ""), column_ifexists("Log_s", ""))
