@@ -81,6 +81,25 @@ class DjangoFacts:
     static_root: str
     media_root: str
 
+    @classmethod
+    def of(cls, found: Mapping[str, Any], *, secret_key_matches: bool | None) -> DjangoFacts:
+        """`found`: the answer of `django_facts.py settings`, read from its JSON."""
+        origins = found["cors_allowed_origins"]
+        return cls(
+            engine=found["engine"],
+            host=found["host"],
+            port=found["port"],
+            name=found["name"],
+            user=found["user"],
+            secret_key_matches=secret_key_matches,
+            debug=found["debug"],
+            allowed_hosts=tuple(found["allowed_hosts"]),
+            cors_allowed_origins=None if origins is None else tuple(origins),
+            cors_allow_all=found["cors_allow_all"],
+            static_root=found["static_root"],
+            media_root=found["media_root"],
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseFacts:

@@ -191,15 +191,8 @@ class AzureOperations:
                 f"the settings {self._facts['app']['settings']} cannot be loaded ({_last_line(done)}), but "
                 f"every process needs them; correct relevo:app.environment."
             )
-        return DjangoFacts(
-            **_only(found, "engine", "host", "port", "name", "user", "debug", "cors_allow_all"),
-            **_only(found, "static_root", "media_root"),
-            secret_key_matches=self._is_secret_key(found["secret_key_sha256"], salt),
-            allowed_hosts=tuple(found["allowed_hosts"]),
-            cors_allowed_origins=(
-                None if found["cors_allowed_origins"] is None else tuple(found["cors_allowed_origins"])
-            ),
-        )
+        matches = self._is_secret_key(found["secret_key_sha256"], salt)
+        return DjangoFacts.of(found, secret_key_matches=matches)
 
     # -- backups ---------------------------------------------------------------------------------------
     def backup(self, name: str, *, kept: Collection[str]) -> Backup:

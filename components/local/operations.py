@@ -163,22 +163,8 @@ class LocalOperations:
                 f"relevo:app.environment."
             )
         found, _ = json.JSONDecoder().raw_decode(done.output[start:])
-        return DjangoFacts(
-            engine=found["engine"],
-            host=found["host"],
-            port=found["port"],
-            name=found["name"],
-            user=found["user"],
-            secret_key_matches=self._is_secret_key(found["secret_key_sha256"], salt),
-            debug=found["debug"],
-            allowed_hosts=tuple(found["allowed_hosts"]),
-            cors_allowed_origins=(
-                None if found["cors_allowed_origins"] is None else tuple(found["cors_allowed_origins"])
-            ),
-            cors_allow_all=found["cors_allow_all"],
-            static_root=found["static_root"],
-            media_root=found["media_root"],
-        )
+        matches = self._is_secret_key(found["secret_key_sha256"], salt)
+        return DjangoFacts.of(found, secret_key_matches=matches)
 
     # -- backups ---------------------------------------------------------------------------------------
     def backup(self, name: str, *, kept: Collection[str]) -> Backup:
