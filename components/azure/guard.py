@@ -38,6 +38,7 @@ def lock(
         lock_name="relevo-keep",
         level=authorization.LockLevel.CAN_NOT_DELETE,
         notes=reason,
-        # Itself guarded: a destroy begins with what depends on others, so it would take the locks away first.
-        opts=guarded(parent, place),
+        # Not protected itself, so that an `up` without the guard removes it. What it is on is, so a destroy is
+        # refused before it begins with the locks.
+        opts=pulumi.ResourceOptions(parent=parent),
     )

@@ -106,4 +106,4 @@ def test_what_holds_data_is_kept_only_where_the_place_is_guarded(engine: StandIn
         "notes": "Holds the stack's secrets.",
     }
     assert locks == ({"vault-lock": expected} if guard else {})
-    assert all(engine.made[name].guarded for name in locks)
+    assert not any(engine.made[name].guarded for name in locks), "an up without the guard removes them"
