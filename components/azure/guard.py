@@ -38,7 +38,7 @@ def lock(
         lock_name="relevo-keep",
         level=authorization.LockLevel.CAN_NOT_DELETE,
         notes=reason,
-        # Not protected itself, so that an `up` without the guard removes it. What it is on is, so a destroy is
-        # refused before it begins with the locks.
+        # Not protected, so that an `up` without the guard removes it. What it is on is protected, so that a
+        # destroy is refused before it begins with the locks.
         opts=pulumi.ResourceOptions(parent=parent),
     )
