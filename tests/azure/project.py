@@ -14,6 +14,13 @@ from tests.e2e.project import ROOT, Project
 
 STACKS = ("dev", "qa", "prod")
 DIGEST = "sha256:" + "5e" * 32
+SMOKE = """
+variables: {}
+steps:
+  - name: it is ready
+    request: {method: GET, path: /readyz/}
+    expect: {status: 200}
+"""
 
 
 class AzureProject(Project):
@@ -40,6 +47,24 @@ class AzureProject(Project):
 
     def settings(self) -> dict[str, Any]:
         return {key.removeprefix("relevo:"): value for key, value in self._document()["config"].items()}
+
+    def pin_digest(self, digest: str) -> None:
+        self.set("image", self.image(digest))
+
+    def smoke_lightly(self) -> None:
+        """By a scenario that the stand-in can answer, which runs no project."""
+        (self.folder / "smoke.yaml").write_text(SMOKE)
+        self.set("smoke", "smoke.yaml")
+
+    def up_at_once(self, *, status: int = 0) -> str:
+        """Without its preview, and with the state written once, at the end."""
+        self.environment |= {"PULUMI_EXPERIMENTAL": "true", "PULUMI_SKIP_CHECKPOINTS": "true"}
+        return self.run(
+            "pulumi", "up", "--stack", self.stack, "--yes", "--skip-preview", status=status, timeout=280
+        )
+
+    def destroy(self, *, status: int = 0) -> str:
+        return self.run("pulumi", "destroy", "--stack", self.stack, "--yes", "--skip-preview", status=status)
 
     def azure_set(self, path: str, value: Any) -> None:
         """A key below `relevo:azure`, e.g. "database.sku"."""
