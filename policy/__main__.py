@@ -13,9 +13,7 @@ from pulumi_policy import (
     StackValidationPolicy,
 )
 
-from rules import PROD_RULES, RULES, STACK_RULES, Resource, Rule, StackRule
-
-PROD = "prod"
+from rules import RULES, Resource, Rule, StackRule, rules_of
 
 
 def of_resources(rule: Rule) -> ResourceValidationPolicy:
@@ -30,7 +28,13 @@ def of_resources(rule: Rule) -> ResourceValidationPolicy:
 def of_stack(rule: StackRule) -> StackValidationPolicy:
     def validate(args: StackValidationArgs, report: ReportViolation) -> None:
         resources = [
-            Resource(type=one.resource_type, urn=one.urn, properties=one.props, protected=one.opts.protect)
+            Resource(
+                type=one.resource_type,
+                urn=one.urn,
+                properties=one.props,
+                protected=one.opts.protect,
+                observes=frozenset(source.urn for source in one.property_dependencies.get("resourceUri", ())),
+            )
             for one in args.resources
         ]
         for fault, urn in rule.check(resources):
@@ -44,6 +48,6 @@ PolicyPack(
     enforcement_level=EnforcementLevel.MANDATORY,
     policies=[
         *(of_resources(rule) for rule in RULES),
-        *(of_stack(rule) for rule in (*STACK_RULES, *(PROD_RULES if pulumi.get_stack() == PROD else ()))),
+        *(of_stack(rule) for rule in rules_of(pulumi.get_stack())),
     ],
 )

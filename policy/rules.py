@@ -38,7 +38,7 @@ ORIGIN = "azure-native:cdn:AFDOrigin"
 DIAGNOSTICS = "azure-native:monitor:DiagnosticSetting"
 
 DATA = (SERVER, SERVER_DATABASE, VAULT, STORAGE, CONTAINER, REGISTRY)
-DIAGNOSED = (VAULT, REGISTRY, CACHE_DATABASE, SERVER, SITE, PROFILE, ENVIRONMENT)
+DIAGNOSED = (VAULT, STORAGE, REGISTRY, CACHE_DATABASE, SERVER, SITE, PROFILE, ENVIRONMENT)
 TAGGED = (VAULT, STORAGE, REGISTRY, CACHE, SERVER, SITE, JOB, CONTAINER_APP, ENVIRONMENT, PROFILE)
 TAGS = ("workload", "stack")
 
@@ -61,12 +61,17 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """One resource of a stack, as far as rules of the whole ask."""
+    """One resource of a stack, as far as rules of the whole ask.
+
+    `observes`: of a diagnostic setting, the URNs of what its `resourceUri` is made of, which also a preview
+    knows.
+    """
 
     type: str
     urn: str
     properties: Properties
     protected: bool
+    observes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +109,8 @@ def closed(properties: Properties) -> Iterator[str]:
 
 def inside_the_network(properties: Properties) -> Iterator[str]:
     found = properties.get("network") or {}
-    if not found.get("delegatedSubnetResourceId") or found.get("publicNetworkAccess") != "Disabled":
+    # A preview of a new stack does not know the subnet, and ends a rule that asks for it.
+    if found.get("publicNetworkAccess") != "Disabled" or not found.get("delegatedSubnetResourceId"):
         yield "network has public access or no delegated subnet, but a private one is accepted; give it one."
 
 
@@ -226,10 +232,24 @@ def variables(properties: Properties) -> Iterator[tuple[str, str]]:
             yield str(variable.get("name")), str(value)
 
 
+def declared_secrets(properties: Properties) -> Iterator[str]:
+    """Names of what is a secret by its place and has a value there."""
+    for string in (properties.get("siteConfig") or {}).get("connectionStrings") or ():
+        if not str(string.get("connectionString") or REFERENCE).startswith(REFERENCE):
+            yield f"connection string {string.get('name')}"
+    for secret in (properties.get("configuration") or {}).get("secrets") or ():
+        if secret.get("value"):
+            yield f"secret {secret.get('name')}"
+
+
 def no_plain_secret(properties: Properties) -> Iterator[str]:
-    for name, value in variables(properties):
-        if value and (SECRET_NAME.search(name) or CREDENTIAL_URL.search(value)):
-            yield f"{name} has a plain value, but a Key Vault reference is accepted; put it into the vault."
+    named = (
+        name
+        for name, value in variables(properties)
+        if value and (SECRET_NAME.search(name) or CREDENTIAL_URL.search(value))
+    )
+    for name in (*declared_secrets(properties), *named):
+        yield f"{name} has a plain value, but a Key Vault reference is accepted; put it into the vault."
 
 
 def expires(properties: Properties) -> Iterator[str]:
@@ -343,21 +363,12 @@ def enough_instances(resources: Iterable[Resource]) -> Iterator[tuple[str, str |
 
 
 def diagnosed(resources: Iterable[Resource]) -> Iterator[tuple[str, str | None]]:
-    """By parent and name, since a preview of a new stack knows no resource id yet."""
+    """By URN, since a preview of a new stack knows no resource id yet."""
     found = list(resources)
-    settings = [resource for resource in found if resource.type == DIAGNOSTICS]
-    observed = {str(setting.properties.get("resourceUri")) for setting in settings}
-    parents = {parent_of(setting.urn) for setting in settings}
+    observed = {urn for resource in found if resource.type == DIAGNOSTICS for urn in resource.observes}
     for resource in found:
-        if resource.type not in DIAGNOSED:
-            continue
-        if resource.properties.get("id") not in observed and parent_of(resource.urn) not in parents:
+        if resource.type in DIAGNOSED and resource.urn not in observed:
             yield "no diagnostic setting sends its logs anywhere; add one.", resource.urn
-
-
-def parent_of(urn: str) -> str:
-    """The types above the resource's own: "…::relevo:azure:Vault$azure-native:…::name" has the component."""
-    return urn.rpartition("$")[0]
 
 
 def protected(resources: Iterable[Resource]) -> Iterator[tuple[str, str | None]]:
@@ -377,7 +388,12 @@ def geo_redundant(resources: Iterable[Resource]) -> Iterator[tuple[str, str | No
             continue
         backup = resource.properties.get("backup") or {}
         if backup.get("geoRedundantBackup") != "Enabled" or backup.get("backupRetentionDays") != 35:
-            yield "backups are not geo-redundant for 35 days, but prod's are; set both.", resource.urn
+            yield (
+                "backups are not geo-redundant for 35 days, but prod's are; set geoBackup to true and "
+                "retentionDays to 35, or take another region if this one has no pair, since none such can "
+                "hold prod.",
+                resource.urn,
+            )
 
 
 STACK_RULES = (
@@ -390,3 +406,8 @@ PROD_RULES = (
     ),
     StackRule(name="backups-of-prod", description="Prod survives the loss of a region.", check=geo_redundant),
 )
+
+
+def rules_of(stack: str) -> tuple[StackRule, ...]:
+    """Of the whole; "prod" and each "prod-…" is asked for more."""
+    return (*STACK_RULES, *PROD_RULES) if stack == "prod" or stack.startswith("prod-") else STACK_RULES

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError
 
 from policy import rules
-from policy.rules import PROD_RULES, RULES, STACK_RULES, Resource
+from policy.rules import PROD_RULES, RULES, STACK_RULES, Resource, rules_of
 from tests.unit.azure.test_stacks import build, settings_of, stand_in
 
 pytestmark = pytest.mark.unit
@@ -321,6 +322,21 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
         for kind in ("containers", "initContainers")
     ),
     (
+        "no-plain-secrets",
+        rules.SITE,
+        {"siteConfig.connectionStrings": [{"name": "main", "connectionString": "Server=psql;Password=x"}]},
+        "connection string main has a plain value, but a Key Vault reference is accepted; put it into",
+    ),
+    *(
+        (
+            "no-plain-secrets",
+            type_,
+            {"configuration.secrets": [{"name": "broker", "value": "hunter2"}]},
+            "secret broker has a plain value, but a Key Vault reference is accepted; put it into the vault.",
+        )
+        for type_ in (rules.JOB, rules.CONTAINER_APP)
+    ),
+    (
         "secrets-expire",
         rules.VAULT_SECRET,
         {"properties.attributes": None},
@@ -425,6 +441,16 @@ def test_the_table_has_a_bad_resource_for_each_check() -> None:
         ),
         (
             "no-plain-secrets",
+            rules.SITE,
+            {"siteConfig.connectionStrings": [{"name": "main", "connectionString": REFERENCE}]},
+        ),
+        (
+            "no-plain-secrets",
+            rules.JOB,
+            {"configuration.secrets": [{"name": "broker", "keyVaultUrl": "https://kv/secrets/broker"}]},
+        ),
+        (
+            "no-plain-secrets",
             rules.JOB,
             {
                 "template.containers": [
@@ -438,6 +464,21 @@ def test_what_only_looks_bad_is_accepted(rule: str, type_: str, changes: dict[st
     assert [*CHECKS[rule, type_](changed(GOOD[type_], changes))] == []
 
 
+class UnknownYet(dict[str, Any]):
+    """A stand-in for what a preview gives: whoever reads a value that is not known ends the rule."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if key not in self:
+            raise UnknownValueError(UNKNOWN_STRING_VALUE, [key])
+        return self[key]
+
+
+def test_a_preview_that_knows_no_subnet_sees_public_access() -> None:
+    network = UnknownYet(publicNetworkAccess="Enabled")
+    (fault,) = CHECKS["no-public-data-plane", rules.SERVER]({"network": network})
+    assert fault.startswith("network has public access")
+
+
 # -- the stack as a whole --------------------------------------------------------------------------------
 
 
@@ -446,11 +487,21 @@ def resource(
     name: str,
     properties: dict[str, Any] | None = None,
     *,
-    parent: str | None = None,
     protected: bool = True,
+    observes: Iterable[str] = (),
 ) -> Resource:
-    urn = f"urn:pulumi:prod::relevo::{parent or name}${type_}::{name}"
-    return Resource(type=type_, urn=urn, properties=properties or {}, protected=protected)
+    """As in a real URN, all of a component have the same types above them."""
+    return Resource(
+        type=type_,
+        urn=urn_of(type_, name),
+        properties=properties or {},
+        protected=protected,
+        observes=frozenset(observes),
+    )
+
+
+def urn_of(type_: str, name: str) -> str:
+    return f"urn:pulumi:prod::relevo::relevo:azure:Component${type_}::{name}"
 
 
 def faults(rule: str, *resources: Resource) -> list[tuple[str, str | None]]:
@@ -468,14 +519,24 @@ def test_behind_a_front_door_one_site_is_too_few() -> None:
 
 @pytest.mark.parametrize("type_", rules.DIAGNOSED)
 def test_what_no_setting_observes_is_named(type_: str) -> None:
-    watched = resource(type_, "it", {"id": "/it"})
-    other, own = (resource(rules.DIAGNOSTICS, "logs", {"resourceUri": uri}) for uri in ("/other", "/it"))
-    assert faults("diagnostics", watched, other) == [
+    """By names alone, as a preview knows no id; the setting of one site says nothing of the next."""
+    watched, other = (resource(type_, name, UnknownYet()) for name in ("it", "other"))
+    of_it, of_other = (
+        resource(rules.DIAGNOSTICS, f"{one.urn}-logs", UnknownYet(), observes=[one.urn])
+        for one in (watched, other)
+    )
+    assert faults("diagnostics", watched, other, of_other) == [
         ("no diagnostic setting sends its logs anywhere; add one.", watched.urn)
     ]
-    assert faults("diagnostics", watched, own) == []
-    # A preview knows no id: a setting of the same component is taken for its own.
-    assert faults("diagnostics", resource(type_, "it"), resource(rules.DIAGNOSTICS, "x", parent="it")) == []
+    assert faults("diagnostics", watched, other, of_it, of_other) == []
+
+
+@pytest.mark.parametrize(
+    ("stack", "asked"),
+    [("prod", True), ("prod-eu", True), ("production-copy", False), ("preprod", False), ("qa", False)],
+)
+def test_each_prod_is_asked_for_what_only_prod_needs(stack: str, *, asked: bool) -> None:
+    assert {*rules_of(stack)} == {*STACK_RULES, *(PROD_RULES if asked else ())}
 
 
 @pytest.mark.parametrize("type_", rules.DATA)
@@ -499,9 +560,12 @@ def test_data_that_may_be_replaced_is_named(type_: str) -> None:
 )
 def test_backups_of_prod_that_a_lost_region_takes_along_are_named(backup: dict[str, Any] | None) -> None:
     server = resource(rules.SERVER, "psql", {"backup": backup})
-    assert faults("backups-of-prod", server) == [
-        ("backups are not geo-redundant for 35 days, but prod's are; set both.", server.urn)
-    ]
+    ((fault, urn),) = faults("backups-of-prod", server)
+    assert urn == server.urn
+    assert fault == (
+        "backups are not geo-redundant for 35 days, but prod's are; set geoBackup to true and retentionDays "
+        "to 35, or take another region if this one has no pair, since none such can hold prod."
+    )
     assert faults("backups-of-prod", resource(rules.SERVER, "psql", GOOD[rules.SERVER])) == []
 
 
@@ -509,17 +573,23 @@ def test_backups_of_prod_that_a_lost_region_takes_along_are_named(backup: dict[s
 
 
 def composed(stack: str, **changes: Any) -> list[Resource]:
-    """What the stack asks of the engine; parents by name, so that each component is told from its like."""
+    """What the stack asks of the engine."""
     engine = build(stack, stand_in(), **changes).engine
+    urns = {name: urn_of(made.type, name) for name, made in engine.made.items()}
     return [
-        resource(made.type, name, engine.plain(name), parent=made.parent, protected=made.protect)
+        resource(
+            made.type,
+            name,
+            engine.plain(name),
+            protected=made.protect,
+            observes=[urns[source] for source in made.sources.get("resourceUri", ())],
+        )
         for name, made in engine.made.items()
     ]
 
 
 def all_faults(stack: str, resources: Iterable[Resource]) -> list[str]:
     found = [*resources]
-    whole = (*STACK_RULES, *(PROD_RULES if stack == "prod" else ()))
     return [
         *(
             f"{rule} {one.urn}: {fault}"
@@ -528,7 +598,7 @@ def all_faults(stack: str, resources: Iterable[Resource]) -> list[str]:
             if type_ == one.type
             for fault in check(one.properties)
         ),
-        *(f"{rule.name} {urn}: {fault}" for rule in whole for fault, urn in rule.check(found)),
+        *(f"{rule.name} {urn}: {fault}" for rule in rules_of(stack) for fault, urn in rule.check(found)),
     ]
 
 

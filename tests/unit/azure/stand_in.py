@@ -46,6 +46,7 @@ class Made:
     secret: frozenset[str]  # names of inputs that the state keeps encrypted
     parent: str  # Pulumi names
     depends_on: frozenset[str]  # all dependencies, also those by an output that is used
+    sources: dict[str, frozenset[str]]  # the same by the input that uses the output
     protect: bool
     retain_on_delete: bool
     ignore_changes: tuple[str, ...]
@@ -149,6 +150,10 @@ class _Monitor(MockMonitor):
                 secret=frozenset(name for name, value in request.object.fields.items() if _is_secret(value)),
                 parent=_name(request.parent),
                 depends_on=frozenset(_name(urn) for urn in request.dependencies),
+                sources={
+                    name: frozenset(map(_name, used.urns))
+                    for name, used in request.propertyDependencies.items()
+                },
                 protect=request.protect,
                 retain_on_delete=request.retainOnDelete,
                 ignore_changes=tuple(request.ignoreChanges),
