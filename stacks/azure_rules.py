@@ -11,7 +11,8 @@ from pydantic.alias_generators import to_camel
 from components.azure import sizing
 from components.azure.secret_names import OWN, secret_name
 from components.target import TargetError
-from stacks.section import at, line
+from stacks.azure_settings import PUBLIC_CLOUD
+from stacks.section import at, did_you_mean, line
 
 if TYPE_CHECKING:
     from components.capacity import Capacity
@@ -24,6 +25,7 @@ UNPAIRED = frozenset(
         "austriaeast",
         "belgiumcentral",
         "chilecentral",
+        "denmarkeast",
         "indonesiacentral",
         "israelcentral",
         "italynorth",
@@ -60,6 +62,7 @@ def check(settings: Settings, azure: AzureSection) -> None:
     refuse_own_secrets(settings)
     refuse_haste(settings)
     refuse_tier(azure.database)
+    refuse_unknown_region(azure)
     refuse_region(azure)
     try:
         sizing.check_endpoints(azure.front_door.tier, instances=settings.instances)
@@ -114,6 +117,19 @@ def refuse_tier(database: Database) -> None:
             f"is true, but {database.sku} is Burstable, which has no on-demand backups",
             f"set it to false (a dump is taken before each release all the same), or {larger}",
         )
+
+
+def refuse_unknown_region(azure: AzureSection) -> None:
+    """In the public cloud; the regions of another are known to its own resource manager."""
+    if azure.resource_manager.rstrip("/") != PUBLIC_CLOUD:
+        return
+    for key, region in (("location", azure.location), ("secondLocation", azure.second_location)):
+        if region is not None and region not in sizing.REGIONS:
+            raise at(
+                f"azure.{key}",
+                f"is {region}, but a region of components/azure/sizing.py is accepted",
+                did_you_mean(region, sizing.REGIONS) or "take one such as westeurope, or add it there",
+            )
 
 
 def refuse_region(azure: AzureSection) -> None:

@@ -8,13 +8,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from stacks.section import Section, Text, accepts, at, invalid
+from components.azure.sizing import CACHES
+from stacks import cron
+from stacks.section import Section, Text, accepts, at, did_you_mean, invalid
 
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 # "Storage options in Azure Database for PostgreSQL": the sizes of a Premium SSD, in GiB.
 STORAGE_GB = (32, 64, 128, 256, 512, 1024, 2048, 4095, 8192, 16384, 32767)
 TAGS = 50  # of a resource ("Use tags to organize your Azure resources")
 OWN_TAGS = ("workload", "stack")
+PUBLIC_CLOUD = "https://management.azure.com"
 
 Days = Annotated[int, accepts("a number of days from 7 to 730", ge=7, le=730)]
 ObjectId = Annotated[
@@ -97,20 +100,16 @@ class Database(Section):
 class Cache(Section):
     """Azure Managed Redis. `replicated`: on two nodes, with a service agreement."""
 
-    sku: str = accepts(
-        "a size such as Balanced_B0", pattern=r"^(Balanced_B|MemoryOptimized_M|ComputeOptimized_X)\d+$"
-    )
+    sku: Text  # such as Balanced_B0
     replicated: bool = accepts("true or false", default=True)
 
     @field_validator("sku")
     @classmethod
     def unclustered(cls, sku: str) -> str:
-        """ "Azure Managed Redis architecture": up to 25 GB without clusters, as Django's client needs it."""
-        size = int(sku.rpartition("_")[2][1:])
-        if size > 20:
+        if sku not in CACHES:
             raise invalid(
-                f"is {sku}, but only sizes up to 20 are accepted, which one shard serves",
-                "take a smaller one",
+                f"is {sku}, but only {', '.join(CACHES)} are accepted, which one shard serves",
+                did_you_mean(sku, CACHES) or "take one of them",
             )
         return sku
 
@@ -132,6 +131,14 @@ class Jobs(Section):
     dump_cron: str = accepts(
         "five fields such as 17 2 * * *", pattern=r"^[\d*/,-]+( [\d*/,-]+){4}$", default="17 2 * * *"
     )
+
+    @field_validator("dump_cron")
+    @classmethod
+    def within_its_ranges(cls, expression: str) -> str:
+        fault = cron.fault(expression)
+        if fault:
+            raise invalid(f'is "{expression}", but {fault}', "correct it")
+        return expression
 
 
 class FrontDoor(Section):
@@ -170,7 +177,7 @@ class AzureSection(Section):
     resource_manager: str = accepts(
         "the address of a cloud's resource manager",
         pattern=r"^https://[a-z0-9.:-]+/?$",
-        default="https://management.azure.com",
+        default=PUBLIC_CLOUD,
     )
     runner_addresses: Annotated[tuple[Address, ...], accepts("a list of ranges", strict=False)] = ()
     address_space: str = accepts("a private IPv4 range such as 10.40.0.0/22", default="10.40.0.0/22")

@@ -21,30 +21,26 @@ class PlanSize:
     cores: int
     memory_gb: float
     workers: int  # at most
-    slots: int
     zones: bool  # may be zone-redundant
 
 
-def _plan(
-    tier: str, workers: int, slots: int, zones: bool, **sizes: tuple[int, float]
-) -> dict[str, PlanSize]:
+def _plan(tier: str, workers: int, zones: bool, **sizes: tuple[int, float]) -> dict[str, PlanSize]:
     return {
-        name: PlanSize(tier=tier, cores=cores, memory_gb=memory, workers=workers, slots=slots, zones=zones)
+        name: PlanSize(tier=tier, cores=cores, memory_gb=memory, workers=workers, zones=zones)
         for name, (cores, memory) in sizes.items()
     }
 
 
 # "App Service pricing" (Linux) for cores and memory, "Azure subscription and service limits, quotas, and
-# constraints" (App Service limits) for workers and slots, "Reliability in Azure App Service" for zones.
+# constraints" (App Service limits) for workers, "Reliability in Azure App Service" for zones.
 # Free and Shared are left out: neither stays on nor joins a network.
 PLANS: dict[str, PlanSize] = {
-    **_plan("Basic", 3, 0, False, B1=(1, 1.75), B2=(2, 3.5), B3=(4, 7)),
-    **_plan("Standard", 10, 5, False, S1=(1, 1.75), S2=(2, 3.5), S3=(4, 7)),
-    **_plan("PremiumV2", 30, 20, True, P1v2=(1, 3.5), P2v2=(2, 7), P3v2=(4, 14)),
+    **_plan("Basic", 3, False, B1=(1, 1.75), B2=(2, 3.5), B3=(4, 7)),
+    **_plan("Standard", 10, False, S1=(1, 1.75), S2=(2, 3.5), S3=(4, 7)),
+    **_plan("PremiumV2", 30, True, P1v2=(1, 3.5), P2v2=(2, 7), P3v2=(4, 14)),
     **_plan(
         "PremiumV3",
         30,
-        20,
         True,
         P0v3=(1, 4),
         P1v3=(2, 8),
@@ -59,7 +55,6 @@ PLANS: dict[str, PlanSize] = {
     **_plan(
         "PremiumV4",
         30,
-        20,
         True,
         P0v4=(1, 4),
         P1v4=(2, 8),
@@ -110,8 +105,59 @@ DEDICATED_CORES = {"D": (2, 4, 8, 16, 32, 48, 64, 96), "E": (2, 4, 8, 16, 20, 32
 LATE_CORES = {20: ("ds_v4", "ds_v5", "ads_v5"), 96: ("ds_v5", "ads_v5")}  # not in every series
 E_MEMORY = {64: 432, 96: 672}  # the others have 8 GiB a core
 
-# "Azure regions list": public regions where no availability zone is. A region that is not here is taken to
-# have three: ARM refuses what is wrong, and a new region nearly always has zones.
+# "Azure Managed Redis architecture": only up to 25 GB is served by one shard, which Django's client needs.
+# The sizes are those of the SDK's `SkuName`, whose numbers are about their gigabytes.
+CACHES = (
+    *(f"Balanced_B{size}" for size in (0, 1, 3, 5, 10, 20)),
+    *(f"MemoryOptimized_M{size}" for size in (10, 20)),
+    *(f"ComputeOptimized_X{size}" for size in (3, 5, 10, 20)),
+)
+
+# "Azure regions list", without those of other clouds, which are taken to have three zones: ARM refuses there
+# what is wrong.
+REGIONS_WITH_ZONES = frozenset(
+    {
+        "australiaeast",
+        "austriaeast",
+        "belgiumcentral",
+        "brazilsouth",
+        "canadacentral",
+        "centralindia",
+        "centralus",
+        "chilecentral",
+        "denmarkeast",
+        "eastasia",
+        "eastus",
+        "eastus2",
+        "francecentral",
+        "germanywestcentral",
+        "indiasouthcentral",
+        "indonesiacentral",
+        "israelcentral",
+        "italynorth",
+        "japaneast",
+        "japanwest",
+        "koreacentral",
+        "malaysiawest",
+        "mexicocentral",
+        "newzealandnorth",
+        "northeurope",
+        "norwayeast",
+        "polandcentral",
+        "qatarcentral",
+        "southafricanorth",
+        "southcentralus",
+        "southeastasia",
+        "spaincentral",
+        "swedencentral",
+        "switzerlandnorth",
+        "uaenorth",
+        "uksouth",
+        "westeurope",
+        "westus2",
+        "westus3",
+    }
+)
 REGIONS_WITHOUT_ZONES = frozenset(
     {
         "australiacentral",
@@ -126,6 +172,7 @@ REGIONS_WITHOUT_ZONES = frozenset(
         "norwaywest",
         "southafricawest",
         "southindia",
+        "swedensouth",
         "switzerlandwest",
         "uaecentral",
         "ukwest",
@@ -134,6 +181,7 @@ REGIONS_WITHOUT_ZONES = frozenset(
         "westus",
     }
 )
+REGIONS = REGIONS_WITH_ZONES | REGIONS_WITHOUT_ZONES
 
 # "Azure subscription and service limits, quotas, and constraints" (Azure Front Door Standard and Premium).
 FRONT_DOOR_ENDPOINTS: dict[FrontDoorTier, int] = {"Standard": 10, "Premium": 25}

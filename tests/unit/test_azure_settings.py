@@ -78,6 +78,18 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     (azure(name="Assets"), 'relevo:azure.name is "Assets", but a word of lower case letters'),
     (azure(nmae="x"), "did you mean name."),
     (azure(location="West Europe"), 'relevo:azure.location is "West Europe", but a region as'),
+    *(
+        (
+            azure(**{key: found}),
+            f"azure.{key} is {found}, but a region of components/azure/sizing.py is accepted; {remedy}",
+        )
+        for key in ("location", "secondLocation")
+        for found, remedy in (
+            ("westeurop", "did you mean westeurope"),
+            ("swedencentrl", "did you mean swedencentral"),
+            ("usgovvirginia", "take one such as westeurope, or add it there"),
+        )
+    ),
     (azure(subscription="prod"), 'relevo:azure.subscription is "prod", but an id such as'),
     (azure(resourceManager="http://arm"), 'relevo:azure.resourceManager is "http://arm", but the address'),
     (azure(addressSpace="10.0.0.0/24"), 'relevo:azure.addressSpace is "10.0.0.0/24", but only a private'),
@@ -162,8 +174,12 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     (app(plans="one"), 'relevo:azure.app.plans is "one", but each or shared is accepted;'),
     (app(slots=2), "relevo:azure.app.slots is not a key, but only"),
     (azure(jobs={"cores": 0.3}), "relevo:azure.jobs.cores is 0.3, but 0.25 to 4 in steps of 0.25"),
-    (azure(cache={"sku": "Premium_P1"}), 'relevo:azure.cache.sku is "Premium_P1", but a size such as'),
-    (azure(cache={"sku": "Balanced_B50"}), "relevo:azure.cache.sku is Balanced_B50, but only sizes up to"),
+    *(
+        (azure(cache={"sku": sku}), f"relevo:azure.cache.sku is {sku}, but only Balanced_B0, Balanced_B1,")
+        for sku in ("Premium_P1", "Balanced_B2", "Balanced_B50", "MemoryOptimized_M5", "ComputeOptimized_X1")
+    ),
+    (azure(cache={"sku": "balanced_B5"}), "which one shard serves; did you mean Balanced_B5."),
+    (azure(cache={"sku": ""}), 'relevo:azure.cache.sku is "", but text that is not empty is accepted;'),
     # Front Door
     (azure(frontDoor={"tier": "Classic"}), 'relevo:azure.frontDoor.tier is "Classic", but Standard or'),
     (
@@ -204,6 +220,26 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
         "relevo:limits.drainSeconds is 30, but Azure itself may take 1200 s;",
     ),
     (azure(jobs={"dumpCron": "daily"}), 'relevo:azure.jobs.dumpCron is "daily", but five fields such as'),
+    *(
+        (
+            azure(jobs={"dumpCron": cron}),
+            f'relevo:azure.jobs.dumpCron is "{cron}", but its {field}, as 1, 1-5, */2 or a list',
+        )
+        for cron, field in (
+            ("60 2 * * *", "minute accepts 0 to 59"),
+            ("*/0 2 * * *", "minute accepts 0 to 59"),
+            ("1,,2 2 * * *", "minute accepts 0 to 59"),
+            ("30-10 2 * * *", "minute accepts 0 to 59"),
+            ("17 24 * * *", "hour accepts 0 to 23"),
+            ("17 2 0 * *", "day of the month accepts 1 to 31"),
+            ("17 2 1-32 * *", "day of the month accepts 1 to 31"),
+            ("17 2 * 13 *", "month accepts 1 to 12"),
+            ("17 2 * * 7", "day of the week accepts 0 to 6"),
+            ("17 2 * * **", "day of the week accepts 0 to 6"),
+        )
+    ),
+    (azure(jobs={"dumpCron": "17 2 * *"}), 'relevo:azure.jobs.dumpCron is "17 2 * *", but five fields such'),
+    (azure(jobs={"dumpCron": "0 17 2 * * *"}), "but five fields such as 17 2 * * * is accepted;"),
     # watching
     (azure(monitoring={"retentionDays": 7}), "relevo:azure.monitoring.retentionDays is 7, but a number of"),
     (azure(monitoring={"emails": ["team"]}), 'relevo:azure.monitoring.emails[0] is "team", but an address'),
@@ -219,6 +255,22 @@ def test_what_azure_would_refuse_gets_one_line_with_key_fault_and_remedy(
     message = str(caught.value)
     assert expected in message
     assert re.fullmatch(r"(relevo:|max_connections)[^\n]+; [^\n]+\.", message), "one line, with a remedy"
+
+
+@pytest.mark.parametrize(
+    "cron", ["17 2 * * *", "0,30 0-23/2 1-31 1,12 0-6", "*/15 */6 * * 1-5", "59 23 31 12 6"]
+)
+def test_what_cron_understands_is_accepted(cron: str) -> None:
+    settings = parsed(azure(jobs={"dumpCron": cron}))
+    assert settings.azure is not None
+    assert settings.azure.jobs.dump_cron == cron
+
+
+def test_regions_of_another_cloud_are_left_to_its_own_resource_manager() -> None:
+    cloud = "https://management.usgovcloudapi.net"
+    settings = parsed(azure(location="usgovvirginia", resourceManager=cloud))
+    assert settings.azure is not None
+    assert settings.azure.locations == ("usgovvirginia",)
 
 
 def test_a_small_stack_is_accepted() -> None:
