@@ -154,7 +154,7 @@ def refuse_region(azure: AzureSection) -> None:
             raise at(
                 "azure.database.geoBackup",
                 f"is true, but {azure.location} has no paired region",
-                f"set it to false, or {other}",
+                f"{other}, or set it to false if the stack is no prod",
             )
         if storage in ("Standard_GRS", "Standard_GZRS"):
             raise at(

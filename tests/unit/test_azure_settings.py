@@ -151,7 +151,7 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     (azure(location="westus"), "relevo:azure.storage.sku is Standard_ZRS, but westus has no availability"),
     (
         {"azure": {**AZURE, "location": "italynorth", "database": {**AZURE["database"], "geoBackup": True}}},
-        "relevo:azure.database.geoBackup is true, but italynorth has no paired region;",
+        "italynorth has no paired region; take another region, or set it to false if the stack is no prod.",
     ),
     (
         azure(location="italynorth", storage={"sku": "Standard_GZRS"}),
