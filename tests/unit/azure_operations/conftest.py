@@ -44,9 +44,7 @@ def labels(manifest: Manifest) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArmStandIn]:
-    with pytest.MonkeyPatch.context() as patch, ArmStandIn(tmp_path_factory.mktemp("azure")) as azure:
-        for name, value in azure.environment().items():
-            patch.setenv(name, value)
+    with ArmStandIn(tmp_path_factory.mktemp("azure")) as azure:
         yield azure
 
 
@@ -54,6 +52,8 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArmStandIn]:
 def azure(standing: ArmStandIn, monkeypatch: pytest.MonkeyPatch) -> ArmStandIn:
     """With little pause between two questions, since the stand-in counts questions and not seconds."""
     standing.reset()
+    for name, value in standing.environment().items():
+        monkeypatch.setenv(name, value)
     for module in (waiting, jobs_run, rotation):
         monkeypatch.setattr(module, "PAUSE", 0.02)
     monkeypatch.setattr(
