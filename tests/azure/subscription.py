@@ -153,6 +153,9 @@ class StandInSubscription(ArmStandIn):
         match list(words):
             case ["schema", *_]:
                 return Command([json.dumps({"applied": self.applied, "icu": True})])
+            case ["role"]:
+                self._make_database()
+                return Command(["made"])
             case ["django_facts.py", "settings", salt]:
                 return Command([json.dumps(self._django(salt))])
             case ["dump", name]:
@@ -205,6 +208,14 @@ class StandInSubscription(ArmStandIn):
             "static_root": environment.get("STATIC_ROOT", ""),
             "media_root": environment.get("MEDIA_ROOT", ""),
         }
+
+    def _make_database(self) -> None:
+        """Which exists in ARM as well, whoever made it."""
+        server = next(document for document in self.store.resources() if _is_server(document))
+        id_ = f"{server['id']}/databases/{self._executed[-1].environment['PGDATABASE']}"
+        if self.store.get(id_) is None:
+            token = "azure-native:dbforpostgresql:Database"
+            self.store.put({"id": id_, "token": token, "inputs": {}, "outputs": {}, "body": {}})
 
     def _dump(self, name: str) -> None:
         self.blob("backups", f"{name}/database.dump").upload_blob(
