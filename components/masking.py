@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 MASK = "********"
+SHORTEST_MASKED = 8  # of what a project prints: a shorter value would mask ordinary words
 SHORTEST_LINE = 8  # of a secret of several lines, such as a key in PEM
 
 

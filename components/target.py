@@ -8,15 +8,21 @@ get the target's `facts` as JSON and act through the `Operations` class that the
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import pulumi
 
     from components.release.manifest import Manifest
+
+
+# Run by the project's own Python, in its environment. SECRET_KEY itself never leaves that process.
+DJANGO_FACTS = Path(__file__).parent / "release" / "django_facts.py"
 
 
 class TargetError(Exception):
@@ -62,6 +68,13 @@ class Completed:
     status: int
     output: str
     seconds: float
+
+    def answer(self, first_key: str) -> dict[str, Any] | None:
+        """The last JSON object that begins with this key: a project may print, too. None if it failed."""
+        start = self.output.rfind(f'{{"{first_key}":')
+        if self.status != 0 or start < 0:
+            return None
+        return json.JSONDecoder().raw_decode(self.output[start:])[0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,14 +19,13 @@ from typing import Any
 
 from components.local.environment import base_environment, process_environment
 from components.release.manifest import Check, Manifest, Migration
-from components.target import Deployment
+from components.target import DJANGO_FACTS, Deployment
 from relevo import environment, lock, source
 from relevo.errors import RelevoError, one_line
 from relevo.source import Source
 from relevo.store import Store, Stored
 from stacks.settings import App, Settings
 
-DJANGO_FACTS = Path(__file__).parents[1] / "components" / "release" / "django_facts.py"
 CHECK_SECONDS = 1800.0
 
 Say = Callable[[str], None]

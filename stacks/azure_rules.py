@@ -12,7 +12,7 @@ from components.azure import sizing
 from components.azure.secret_names import OWN, secret_name
 from components.target import TargetError
 from stacks.azure_settings import PUBLIC_CLOUD
-from stacks.section import at, did_you_mean, line
+from stacks.section import PLACEHOLDER, at, did_you_mean, line
 
 if TYPE_CHECKING:
     from components.capacity import Capacity
@@ -50,7 +50,6 @@ ONLY_LOCAL = {
 }
 # What stays in the vault, so that a process gets it by reference or not at all.
 SECRET = re.compile(r"secret\..+|(?:database|cache|cache\.readonly)\.(?:url|password)")
-PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 def check(settings: Settings, azure: AzureSection) -> None:

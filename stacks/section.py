@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
+
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")  # of a template without its `{{` and `}}`
 
 
 def invalid(fault: str, remedy: str) -> PydanticCustomError:

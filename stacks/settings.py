@@ -20,10 +20,9 @@ from ruamel.yaml.error import YAMLError
 
 from stacks import azure_rules
 from stacks.azure_settings import AzureSection
-from stacks.section import Section, Text, accepts, at, did_you_mean, invalid
+from stacks.section import PLACEHOLDER, Section, Text, accepts, at, did_you_mean, invalid
 
 NAMESPACE = "relevo"
-PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-f:.]+:[0-9a-f:.]*")  # a name or an address, also of IPv6
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")  # libpq's
 # What the environment map may be made of, besides {secret.NAME}. Every target gives each of them.

@@ -12,7 +12,9 @@ ROOT = Path(__file__).parents[1]
 OURS = ("components", "stacks", "relevo")
 SOURCES = sorted(path for package in OURS for path in (ROOT / package).rglob("*.py"))
 # What every target is made of besides its own.
-SHARED = tuple(f"components.{name}" for name in ("target", "masking", "capacity", "startup", "dumping"))
+SHARED = tuple(
+    f"components.{name}" for name in ("target", "masking", "templates", "capacity", "startup", "dumping")
+)
 # Which of our modules a part may import, by the longest matching prefix of the importing module.
 MAY_IMPORT = {
     "components.target": ("components.release.manifest",),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from azure.core.exceptions import ResourceNotFoundError
 
 from components.azure.faults import asking
+from components.azure.image import PLATFORM
 from components.azure.login import Clients
 from components.release.manifest import Manifest
 from components.target import TargetError
@@ -20,7 +21,6 @@ from components.target import TargetError
 if TYPE_CHECKING:
     from azure.containerregistry import ContainerRegistryClient
 
-PLATFORM = ("linux", "amd64")
 MANIFEST, LOCK = "dev.relevo.manifest", "dev.relevo.lock"
 VERSION, REVISION = "org.opencontainers.image.version", "org.opencontainers.image.revision"
 GZIP = zlib.MAX_WBITS | 16  # with its header
@@ -132,11 +132,10 @@ class Artefacts:
     def _for_platform(self, index: Mapping[str, Any], image: str) -> str:
         for each in index["manifests"]:
             platform = each.get("platform", {})
-            if (platform.get("os"), platform.get("architecture")) == PLATFORM:
+            if f"{platform.get('os')}/{platform.get('architecture')}" == PLATFORM:
                 return each["digest"]
         raise TargetError(
-            f"{image} has no image for {'/'.join(PLATFORM)}, but the sites run on it; build it for that "
-            f"platform."
+            f"{image} has no image for {PLATFORM}, but the sites run on it; build it for that platform."
         )
 
     def _labels(self, manifest: Mapping[str, Any], image: str) -> Mapping[str, str]:

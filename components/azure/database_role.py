@@ -24,7 +24,6 @@ from components.target import TargetError
 Properties = dict[str, Any]
 
 STEP = "database-role"
-LOG_SECONDS = 600.0  # for what the workspace has only after a while
 INPUTS = ("database", "user", "password_version", "image", "facts")
 
 
@@ -89,7 +88,6 @@ def make(facts: Mapping[str, Any], *, image: str, password_version: str) -> None
         blob_host=storage["blob_host"],
         lock=storage["lock"],
         limit=limit,
-        log_limit=min(LOG_SECONDS, limit),
     )
     done = jobs.run(
         "manage",

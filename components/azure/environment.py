@@ -20,8 +20,8 @@ from components.azure.secret_names import (
     secret_name,
 )
 from components.target import Deployment, TargetError
+from components.templates import TOKEN, variables
 
-TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 # A process of App Service finds this in its environment when the vault did not give the value.
 UNRESOLVED = "@Microsoft.KeyVault("
 
@@ -72,12 +72,6 @@ def process_environment(
         "RELEVO_IMAGE": deployment.image,
         "RELEVO_INSTANCE": name,
     }
-
-
-def variables(facts: Mapping[str, Any], process: str) -> dict[str, str]:
-    """The templates for "web" and "manage", or for a further process: its own over the project's."""
-    own = facts["processes"][process].get("environment", {}) if process in facts["processes"] else {}
-    return {**facts["app"]["environment"], **own}
 
 
 def resolve(template: str, values: Mapping[str, Callable[[], str]], key: str) -> Value:

@@ -10,6 +10,7 @@ APP_PYTHON = f"{APP}/.venv/bin/python"
 TOOLS_PYTHON = "/relevo/bin/python"  # ours, with components/ and the clients of Azure
 # -P: the project's folder, in which all this runs, must not come before our own modules
 TOOLS = (TOOLS_PYTHON, "-P", "-m")
+PLATFORM = "linux/amd64"  # of App Service and Container Apps
 GUNICORN = "/relevo/gunicorn.py"  # its configuration
 STATIC_ROOT = "/static"  # filled when the image is built
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"

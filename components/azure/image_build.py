@@ -9,10 +9,8 @@ from pathlib import Path
 import pulumi
 import pulumi_docker as docker
 
-from components.azure.image import CONTEXT, PREPARED, RECIPE
+from components.azure.image import CONTEXT, PLATFORM, PREPARED, RECIPE
 from components.target import TargetError
-
-PLATFORM = "linux/amd64"  # of App Service and Container Apps
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 OVER = frozenset({"Succeeded", "Failed", "Stopped", "Degraded"})
 STATES = OVER | {"Running", "Processing", "Unknown"}  # the last one passes
+LOG_SECONDS = 600.0  # for what the workspace has only after a while
 FAILED_LOG_SECONDS = 60.0  # for what a job that failed may have said: it failed in any case
 FOLDER = "jobs"  # in the lock container, which may be written over
 KEPT = 200_000  # letters of a command's output
@@ -100,7 +101,6 @@ class Jobs:
         blob_host: str,
         lock: str,
         limit: float,
-        log_limit: float,
     ) -> None:
         self._clients = clients
         self._group = group
@@ -109,7 +109,7 @@ class Jobs:
         self._host = blob_host
         self._lock = lock
         self._limit = limit
-        self._log_limit = log_limit
+        self._log_limit = min(LOG_SECONDS, limit)
 
     def run(
         self,

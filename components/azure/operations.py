@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from components.azure.rotation import Rotation
 from components.azure.secret_names import VERIFY, VERIFY_HEADER
 from components.azure.secrets import Secrets
 from components.azure.sites import Sites, new_start, platform_settings
-from components.masking import Masking
+from components.masking import SHORTEST_MASKED, Masking
 from components.release.manifest import Manifest
 from components.target import (
     Artefact,
@@ -34,9 +33,6 @@ from components.target import (
     Instance,
     TargetError,
 )
-
-SHORTEST_MASKED = 8  # a shorter value would mask ordinary words
-LOG_SECONDS = 600.0  # for what the workspace has only after a while
 
 
 class AzureOperations:
@@ -64,7 +60,6 @@ class AzureOperations:
             blob_host=storage["blob_host"],
             lock=storage["lock"],
             limit=self._limits["command_seconds"],
-            log_limit=min(LOG_SECONDS, self._limits["command_seconds"]),
         )
         self._backups = Backups(
             clients,
@@ -185,7 +180,7 @@ class AzureOperations:
             key=key_of("django_facts", release, self._step, image, process, salt),
             show=False,
         )
-        found = _json_in(done.output, "engine") if done.status == 0 else None
+        found = done.answer("engine")
         if found is None:
             raise TargetError(
                 f"the settings {self._facts['app']['settings']} cannot be loaded ({_last_line(done)}), but "
@@ -345,7 +340,7 @@ class AzureOperations:
                 show=False,
                 fresh=True,
             )
-            found = _json_in(done.output, "applied") if done.status == 0 else None
+            found = done.answer("applied")
             if found is None:
                 raise TargetError(
                     f"the database's migrations cannot be read ({_last_line(done)}), but they must be known; "
@@ -367,12 +362,6 @@ class AzureOperations:
 
 def _only(found: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: found[name] for name in names}
-
-
-def _json_in(output: str, first_key: str) -> dict[str, Any] | None:
-    """Of a command that may print other things as well: the last object that begins with this key."""
-    start = output.rfind(f'{{"{first_key}":')
-    return json.JSONDecoder().raw_decode(output[start:])[0] if start >= 0 else None
 
 
 def _last_line(done: Completed) -> str:

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -22,11 +21,11 @@ from azure.core.exceptions import AzureError
 from components.azure.image import APP_PYTHON
 from components.azure.login import blobs
 from components.azure.marker import Ended
+from components.target import DJANGO_FACTS
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient
 
-DJANGO_FACTS = Path(__file__).parents[1] / "release" / "django_facts.py"
 OUR_OWN = ("dump", "role", "schema")
 EVERY_SECONDS = 1.0
 LONGEST_LINE = 64 * 1024

@@ -13,13 +13,12 @@ from typing import IO
 
 import psutil
 
-from components.masking import Masking
+from components.masking import SHORTEST_MASKED, Masking
 from components.target import Completed, TargetError
 
 KEPT_BYTES = 200_000
 LONGEST_LINE = 64 * 1024
 TERMINATION_SECONDS = 10.0
-SHORTEST_MASKED = 8  # a shorter value would mask ordinary words
 
 
 def run(

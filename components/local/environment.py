@@ -12,9 +12,9 @@ from urllib.parse import quote
 from components.local import vault
 from components.local.server import Server
 from components.target import Deployment, TargetError
+from components.templates import TOKEN, variables
 
 HOST = "127.0.0.1"
-TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 
 Secret = Callable[[str], str]
 
@@ -98,12 +98,6 @@ def placeholders(
         return values[placeholder]()
 
     return lookup
-
-
-def variables(facts: Mapping[str, Any], process: str) -> dict[str, str]:
-    """The templates for "web" and "manage", or for a further process: its own over the project's."""
-    own = facts["processes"][process].get("environment", {}) if process in facts["processes"] else {}
-    return {**facts["app"]["environment"], **own}
 
 
 def process_environment(

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import functools
 import hashlib
-import json
 import os
 import secrets
 import sys
@@ -32,6 +31,7 @@ from components.local.supervisor import Program, Supervisor
 from components.local.vault import Vault
 from components.release.manifest import Manifest
 from components.target import (
+    DJANGO_FACTS,
     Artefact,
     Backup,
     Completed,
@@ -47,9 +47,6 @@ INSTANCE_START_SECONDS = 6
 PROCESS_START_SECONDS = 5
 LONGEST_STEP = 100
 STOP_SECONDS = gunicorn.GRACEFUL_SECONDS + 5
-
-# Run by the project's own Python, in its environment. The key itself never leaves that process.
-DJANGO_FACTS = Path(__file__).parents[1] / "release" / "django_facts.py"
 
 
 class LocalOperations:
@@ -154,15 +151,14 @@ class LocalOperations:
         salt = secrets.token_hex(16)
         script = [str(DJANGO_FACTS), "settings", salt]
         done = self._run(image, script, release=release, process=process, show=False)
-        start = done.output.rfind('{"engine":')  # the project may print, too
-        if done.status != 0 or start < 0:
+        found = done.answer("engine")
+        if found is None:
             lines = [line for line in done.output.splitlines() if line.strip()]
             raise TargetError(
                 f"the settings {self._facts['app']['settings']} cannot be loaded "
                 f"({lines[-1] if lines else 'no output'}), but every process needs them; correct "
                 f"relevo:app.environment."
             )
-        found, _ = json.JSONDecoder().raw_decode(done.output[start:])
         matches = self._is_secret_key(found["secret_key_sha256"], salt)
         return DjangoFacts.of(found, secret_key_matches=matches)
 

@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from components.azure.artefacts import LOCK, MANIFEST, REVISION, VERSION
-from components.azure.image import CONTEXT, MEDIA_ROOT, PREPARED, RECIPE, STATIC_ROOT
+from components.azure.image import CONTEXT, MEDIA_ROOT, PLATFORM, PREPARED, RECIPE, STATIC_ROOT
 from components.release.manifest import Manifest
 from relevo import artefact
 from relevo.artefact import Workspace
@@ -31,7 +31,6 @@ from stacks.settings import App, Settings
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
 CREATED = "org.opencontainers.image.created"
-PLATFORM = "linux/amd64"  # of App Service and Container Apps
 NO_STATIC_FILES = "Unknown command: 'collectstatic'"
 
 Say = Callable[[str], None]
