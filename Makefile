@@ -57,6 +57,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
+	$(BIN)/zizmor --offline --no-progress --quiet --strict-collection --min-severity medium .github
 
 tests: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest --durations=15
