@@ -38,8 +38,8 @@ def main() -> None:
                 project.pin(project.build(repository, tag))
                 walls[what] = timed(project)
             unchanged = min(timed(project) for _ in range(3))
-            lines = (project.state / "logbook" / "releases.jsonl").read_text().splitlines()
-            releases = record.releases(record.parse(lines))
+            written = (project.state / "logbook" / "releases.jsonl").read_bytes()
+            releases = record.releases(record.parse(written))
             print("step".ljust(20), *(what.rjust(22) for what in walls))
             for step in releases[0].seconds:
                 shares = (

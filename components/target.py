@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -233,11 +233,17 @@ class Operations(Protocol):
         ...
 
     # -- the record ------------------------------------------------------------------------------------
-    def append_record(self, line: str) -> None:
-        """Append one line durably and atomically."""
+    def append_record(self, make: Callable[[bytes], str]) -> None:
+        """Append one line durably: what `make` says that follows what is there, whoever else writes.
+
+        What is there is empty or ends with the end of a line; half a line that a crash left is closed off.
+        `make` may be asked again where another writer came first.
+        """
         ...
 
-    def read_record(self) -> list[str]: ...
+    def read_record(self) -> bytes:
+        """As it is; empty where there is none."""
+        ...
 
 
 def load_operations(path: str, facts: Mapping[str, Any]) -> Operations:

@@ -31,7 +31,7 @@ class Row:
 
 def read(file: Path) -> list[Release]:
     """Every release of a record, oldest first; none where there is no record."""
-    return record.releases(record.parse(file.read_text().splitlines() if file.is_file() else []))
+    return record.releases(record.parse(file.read_bytes() if file.is_file() else b""))
 
 
 def of(project: Project, stack: str) -> list[Release]:

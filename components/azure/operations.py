@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import secrets
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -278,11 +278,11 @@ class AzureOperations:
         self._artefacts.prune({*images, *self._placed()})
 
     # -- the record ------------------------------------------------------------------------------------
-    def append_record(self, line: str) -> None:
-        self._record.append(line)
+    def append_record(self, make: Callable[[bytes], str]) -> None:
+        self._record.append(make)
 
-    def read_record(self) -> list[str]:
-        return self._record.lines()
+    def read_record(self) -> bytes:
+        return self._record.read()
 
     # -- inside ----------------------------------------------------------------------------------------
     def _serves(self, name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from azure.core import MatchConditions
@@ -35,36 +35,44 @@ class Record:
         self._host = host
         self._containers = (logbook, lock)
         self._lost = threading.Event()
+        self._known = b""
 
     # -- the record ------------------------------------------------------------------------------------
-    def append(self, line: str) -> None:
+    def append(self, make: Callable[[bytes], str]) -> None:
         """Each line once, also where an answer is lost and azure-core asks again."""
         self._require_lease()
-        blob, data = self._blob(0, RECORD), f"{line}\n".encode()
+        blob = self._blob(0, RECORD)
         with asking("write the record"):
             for _ in range(TRIES):
-                at = self._size(blob)
+                earlier = self._upto(blob, self._size(blob))
+                data, at = f"{make(earlier)}\n".encode(), len(earlier)
                 try:
                     blob.append_block(data, appendpos_condition=at)
                     return
                 except (ResourceModifiedError, HttpResponseError) as error:
                     if error.status_code != 412:
                         raise
-                written = self._size(blob) >= at + len(data)
-                if written and blob.download_blob(offset=at, length=len(data)).readall() == data:
+                if self._upto(blob, self._size(blob)).startswith(data, at):
                     return
         raise TargetError(
             f"{TRIES} others write {RECORD} at the same time, but a step must be recorded; run pulumi up "
             f"again."
         )
 
-    def lines(self) -> list[str]:
+    def read(self) -> bytes:
         with asking("read the record"):
             try:
-                text = self._blob(0, RECORD).download_blob().readall().decode()
+                return self._blob(0, RECORD).download_blob().readall()
             except ResourceNotFoundError:
-                return []
-        return [line for line in text.splitlines() if line.strip()]
+                return b""
+
+    def _upto(self, blob: Any, size: int) -> bytes:
+        """The first `size` bytes. What was read once does not change: only what came since is asked for."""
+        known = self._known if len(self._known) <= size else b""
+        if len(known) < size:
+            known += blob.download_blob(offset=len(known), length=size - len(known)).readall()
+        self._known = known
+        return known
 
     def _size(self, blob: Any) -> int:
         """Made first where there is none."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -26,16 +27,23 @@ def write(path: Path, text: str, *, mode: int = 0o600) -> None:
     sync_folder(path.parent)
 
 
-def append(path: Path, line: str) -> None:
-    """Append one line durably, with a single write. Half a line that a crash left is closed off first."""
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
+def append(path: Path, make: Callable[[bytes], str]) -> None:
+    """Append durably the line that `make` says of what is there; of several writers one after the other.
+
+    Half a line that a crash left is closed off first. A write that fails leaves none.
+    """
+    with locked(path) as descriptor:
         size = os.fstat(descriptor).st_size
-        before = b"\n" if size > 0 and os.pread(descriptor, 1, size - 1) != b"\n" else b""
-        os.write(descriptor, before + line.rstrip("\n").encode() + b"\n")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        earlier = os.pread(descriptor, size, 0)
+        end = b"\n" if earlier and not earlier.endswith(b"\n") else b""
+        data = end + make(earlier + end).encode() + b"\n"
+        try:
+            if os.pwrite(descriptor, data, size) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.fsync(descriptor)
+        except BaseException:
+            os.ftruncate(descriptor, size)
+            raise
 
 
 def sync_folder(folder: Path) -> None:
@@ -48,11 +56,11 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path`; released by the kernel however the holder ends."""
+def locked(path: Path) -> Iterator[int]:
+    """Hold an exclusive lock on `path`, open for reading and writing; the kernel releases it at any end."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)

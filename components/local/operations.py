@@ -10,7 +10,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -251,10 +251,16 @@ class LocalOperations:
         self._store.prune({*images, *self._placed()})
 
     # -- the record ------------------------------------------------------------------------------------
-    def append_record(self, line: str) -> None:
-        durable.append(self._layout.record, line)
+    def append_record(self, make: Callable[[bytes], str]) -> None:
+        try:
+            durable.append(self._layout.record, make)
+        except OSError as error:
+            raise TargetError(
+                f"{self._layout.record} cannot be written ({error.strerror}), but whatever is done is "
+                f"recorded; correct that, and run pulumi up again."
+            ) from None
 
-    def read_record(self) -> list[str]:
+    def read_record(self) -> bytes:
         try:
             return [line for line in self._layout.record.read_text().splitlines() if line.strip()]
         except FileNotFoundError:

@@ -8,13 +8,12 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Self
 
 from components.masking import Masking
-from components.release import record
+from components.release import logbook, record
 from components.release.manifest import Manifest
-from components.release.record import Entry, Event, Release
+from components.release.record import Event, Release
 from components.release.spec import Spec
 from components.target import Operations, TargetError, load_operations
 
@@ -103,17 +102,16 @@ class Context:
         error: str | None = None,
         data: Mapping[str, Any] | None = None,
     ) -> None:
-        entry = Entry(
-            time=now().isoformat(timespec="milliseconds"),
-            event=event,
+        logbook.write(
+            self.operations,
+            event,
             release=release,
             image=self.spec.image,
             step=step,
-            seconds=None if seconds is None else round(seconds, 3),
+            seconds=seconds,
             error=error,
-            data=data or {},
+            data=data,
         )
-        self.operations.append_record(entry.to_line())
 
     def manifests_of_earlier(self) -> list[Manifest]:
         """Manifests of the releases in the record, newest first, as far as their artefacts are still kept."""
@@ -132,7 +130,3 @@ def trigger(target: str, spec: str) -> str:
     """The digest of a release's whole description: a release is repeated when, and only when, it changes."""
     described = [json.loads(target), json.loads(spec)]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-
-
-def now() -> datetime:
-    return datetime.now(UTC)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from components.release import reading
+from components.release import chain, reading
 from components.target import TargetError
 
 Event = Literal[
@@ -23,6 +23,12 @@ Event = Literal[
     "release failed",
     "release succeeded",
     "notified",
+    "attempt refused",
+    "restore started",
+    "restore done",
+    "restore failed",
+    "drill done",
+    "drill failed",
 ]
 Verdict = Literal["open", "failed", "succeeded"]
 
@@ -34,19 +40,23 @@ ROLL = "roll-"  # begins the name of the step that puts a release on an instance
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One line. `time` is ISO 8601 in UTC; `data` is what the event's step has to say, JSON-able."""
+    """One line. `time` is ISO 8601 in UTC; `data` is what the event's step has to say, JSON-able.
+
+    `release` and `image` are None for what belongs to no release.
+    """
 
     time: str
     event: Event
-    release: str
-    image: str
+    release: str | None
+    image: str | None
     step: str | None = None
     seconds: float | None = None
     error: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
 
-    def to_line(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+    def after(self, earlier: bytes) -> str:
+        """Its line in the record, which has `earlier` before it."""
+        return chain.link(earlier, asdict(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +81,10 @@ class Release:
     seconds: Mapping[str, float] = field(default_factory=dict)  # step → how long it took
 
 
-def parse(lines: Iterable[str]) -> list[Entry]:
+def parse(record: bytes) -> list[Entry]:
     """The entries. Half a line, left by a crash in the middle of writing it, is passed over."""
     entries = []
-    for line in lines:
+    for line in record.split(b"\n"):
         with contextlib.suppress(ValueError, TypeError):  # not JSON, not an object, not a whole entry
             entries.append(Entry(**reading.known(Entry, json.loads(line))))
     return entries
@@ -84,6 +94,8 @@ def releases(entries: Iterable[Entry]) -> list[Release]:
     """Every release, oldest first. Raises `TargetError` for an opening that lacks what must be in it."""
     found: dict[str, Release] = {}
     for entry in entries:
+        if entry.release is None:
+            continue
         if entry.event == "release opened":
             found[entry.release] = _opened(entry)
         elif entry.release in found:

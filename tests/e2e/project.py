@@ -157,12 +157,15 @@ class Project:
 
     def record(self) -> list[dict[str, Any]]:
         """Every entry of the record, oldest first."""
-        files = sorted((self.state / "logbook").glob("*.jsonl"))
-        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return [json.loads(line) for line in self.record_as_it_is().splitlines()]
+
+    def record_as_it_is(self) -> bytes:
+        file = self.state / "logbook" / "releases.jsonl"
+        return file.read_bytes() if file.exists() else b""
 
     def last_release(self) -> record.Release | None:
         """The release that was opened last, as the record has it."""
-        return record.current(record.releases(record.parse(map(json.dumps, self.record()))))
+        return record.current(record.releases(record.parse(self.record_as_it_is())))
 
     def processes(self) -> Iterator[psutil.Process]:
         """Processes that belong to this project's target, by the marker in their environment."""

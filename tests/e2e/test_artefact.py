@@ -170,7 +170,7 @@ class Desk:
         ]
         record = self.checkout / ".relevo" / "local" / "logbook" / "releases.jsonl"
         record.parent.mkdir(parents=True)
-        record.write_text("".join(f"{entry.to_line()}\n" for entry in entries))
+        record.write_text("".join(f"{entry.after(b'')}\n" for entry in entries))
         return record
 
     def manifest(self, image: str) -> dict[str, Any]:

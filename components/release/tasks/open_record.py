@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.release import record
-from components.release.context import Context, now
+from components.release.context import Context
+from components.release.logbook import now
 from components.release.record import Release
 from components.release.running import recorded, run
 from components.target import TargetError

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from components.release import github, scenario
-from components.release.context import Context, StepFailed, now
+from components.release.context import Context, StepFailed
+from components.release.logbook import now
 from components.release.manifest import Manifest
 from components.release.pipeline import refusal
 from components.release.record import Release, has_succeeded

@@ -12,31 +12,36 @@ from azure.storage.blob import BlobLeaseClient
 
 from components.azure import record
 from components.azure.operations import AzureOperations
+from components.release import logbook
+from components.release.chain import examine
+from components.release.record import parse
 from components.target import TargetError
 from tests.azure.arm_stand_in import ArmStandIn
 
 
 def test_what_is_appended_is_read(operations: AzureOperations) -> None:
-    assert operations.read_record() == []
+    assert operations.read_record() == b""
+    seen = []
     for line in ("one", "zwei: ü"):
-        operations.append_record(line)
-    assert operations.read_record() == ["one", "zwei: ü"]
+        operations.append_record(lambda earlier, line=line: seen.append(earlier) or line)
+    assert operations.read_record() == "one\nzwei: ü\n".encode()
+    assert seen == [b"", b"one\n"]
 
 
 def test_several_writers_lose_no_line(facts: dict[str, Any]) -> None:
     def write(writer: int) -> None:
         operations = AzureOperations(facts)
         for number in range(8):
-            operations.append_record(f"{writer}-{number}")
+            logbook.write(operations, "drill done", data={"writer": writer, "number": number})
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(write, range(6)))
-    lines = AzureOperations(facts).read_record()
-    assert sorted(lines) == sorted(f"{writer}-{number}" for writer in range(6) for number in range(8))
+    written = AzureOperations(facts).read_record()
+    chain = examine(written)
+    assert (chain.count, chain.faults, chain.sealed) == (6 * 8, (), ())
+    told = [entry.data for entry in parse(written)]
     for writer in range(6):
-        assert [line for line in lines if line.startswith(f"{writer}-")] == [
-            f"{writer}-{n}" for n in range(8)
-        ]
+        assert [data["number"] for data in told if data["writer"] == writer] == list(range(8))
 
 
 def test_a_line_whose_answer_was_lost_is_there_once(
@@ -55,9 +60,9 @@ def test_a_line_whose_answer_was_lost_is_there_once(
         return response
 
     monkeypatch.setattr(RequestsTransport, "send", losing)
-    operations.append_record("once")
+    operations.append_record(lambda _: "once")
     assert lost
-    assert operations.read_record() == ["once"]
+    assert operations.read_record() == b"once\n"
 
 
 def test_one_step_at_a_time(
@@ -84,14 +89,14 @@ def test_a_step_that_lost_the_lock_writes_nothing_more(
     monkeypatch.setattr(record, "RENEW_SECONDS", 0.02)
     operations = AzureOperations(facts)
     with operations.exclusive("migrate"):
-        operations.append_record("mine")
+        operations.append_record(lambda _: "mine")
         BlobLeaseClient(azure.blob(facts["storage"]["lock"], record.LOCK)).break_lease(0)
         BlobLeaseClient(azure.blob(facts["storage"]["lock"], record.LOCK)).acquire(15)
         lost = operations._record._lost
         assert lost.wait(10)
         with pytest.raises(TargetError, match="the stack's lock was lost in the middle of a step"):
-            operations.append_record("not any more")
-    assert operations.read_record() == ["mine"]
+            operations.append_record(lambda _: "not any more")
+    assert operations.read_record() == b"mine\n"
 
 
 def test_a_long_step_keeps_the_lock(
@@ -109,5 +114,5 @@ def test_a_long_step_keeps_the_lock(
     operations = AzureOperations(facts)
     with operations.exclusive("migrate"):
         assert renewed.wait(10)
-        operations.append_record("still mine")
-    assert operations.read_record() == ["still mine"]
+        operations.append_record(lambda _: "still mine")
+    assert operations.read_record() == b"still mine\n"

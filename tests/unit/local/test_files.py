@@ -180,9 +180,9 @@ def test_a_secrets_name_never_leaves_the_vault(layout: Layout, name: str) -> Non
 
 def test_half_a_line_does_not_spoil_the_next_one(tmp_path: Path) -> None:
     record = tmp_path / "record"
-    durable.append(record, "one")
+    durable.append(record, lambda _: "one")
     record.write_text(record.read_text() + '{"half')
-    durable.append(record, "two")
+    durable.append(record, lambda _: "two")
     assert record.read_text().splitlines() == ["one", '{"half', "two"]
 
 

@@ -87,7 +87,7 @@ class StandInOperations:
         self.before: dict[str, Callable[..., None]] = {}
         self.kill_after: int | None = None  # so many calls that change something
         self._dead = False
-        self._lines: list[str] = []
+        self._written = b""
         self._record = Path(facts["record"]) if "record" in facts else None
 
     # -- what tests do with it -------------------------------------------------------------------------
@@ -240,18 +240,19 @@ class StandInOperations:
     def prune(self, images: Collection[str]) -> None:
         self._called("prune", frozenset(images))
 
-    def append_record(self, line: str) -> None:
+    def append_record(self, make: Callable[[bytes], str]) -> None:
         self._called("append_record")
         if self._record is None:
-            self._lines.append(line)
+            self._written += line
         else:
             with self._record.open("a") as file:
                 file.write(line + "\n")
 
-    def read_record(self) -> list[str]:
+        line = make(self.read_record()).encode() + b"\n"
+    def read_record(self) -> bytes:
         if self._record is None:
-            return list(self._lines)
-        return self._record.read_text().splitlines() if self._record.exists() else []
+            return self._written
+        return self._record.read_bytes() if self._record.exists() else b""
 
 
 if TYPE_CHECKING:

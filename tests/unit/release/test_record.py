@@ -60,14 +60,25 @@ class Book:
 
 def test_a_line_is_read_as_it_was_written() -> None:
     entry = Entry(time="t", event="step done", release="r", image="i", step="s", seconds=0.5, data={"ñ": [1]})
-    assert record.parse([entry.to_line()]) == [entry]
-    assert "\n" not in entry.to_line()
+    line = entry.after(b"")
+    assert record.parse(line.encode()) == [entry]
+    assert "\n" not in line
 
 
-@pytest.mark.parametrize("broken", ['{"time": "2026', "", "[]", "7", "null", '{"time": "t"}', "\x00\x00"])
-def test_half_a_line_is_passed_over(broken: str) -> None:
+@pytest.mark.parametrize(
+    "broken", [b'{"time": "2026', b"", b"[]", b"7", b"null", b'{"time": "t"}', b"\x00\x00", b'{"time": "\xc3']
+)
+def test_half_a_line_is_passed_over(broken: bytes) -> None:
     entry = Entry(time="t", event="release failed", release="r", image="i")
-    assert record.parse([entry.to_line(), broken, entry.to_line()]) == [entry, entry]
+    line = entry.after(b"").encode()
+    assert record.parse(b"\n".join([line, broken, line])) == [entry, entry]
+
+
+def test_what_belongs_to_no_release_is_no_release() -> None:
+    book = Book()
+    book.run("1-v1:ok")
+    drill = Entry(time="t", event="drill done", release=None, image=None, data={"seconds": 7})
+    assert record.releases([drill, *book.entries, drill]) == record.releases(book.entries)
 
 
 def test_what_a_newer_relevo_writes_is_read_as_far_as_it_is_known() -> None:
@@ -76,11 +87,11 @@ def test_what_a_newer_relevo_writes_is_read_as_far_as_it_is_known() -> None:
     book.run("1-v1:ok")
     lines = []
     for entry in book.entries:
-        line = {**json.loads(entry.to_line()), "host": "desk"}
+        line = {**json.loads(entry.after(b"")), "host": "desk"}
         line["data"] |= {"ticket": "X-1", "verdict": "succeeded"} if "opened" in entry.event else {"rows": 7}
         lines.append(json.dumps(line))
     lines.append(json.dumps({**json.loads(lines[-1]), "event": "release audited"}))
-    (found,) = record.releases(record.parse(lines))
+    (found,) = record.releases(record.parse("\n".join(lines).encode()))
     (expected,) = record.releases(book.entries)
     assert replace(found, done={}) == replace(expected, done={})
     assert found.done == {"migrate": {"applied": [], "rows": 7}}

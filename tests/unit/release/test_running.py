@@ -262,7 +262,7 @@ def test_an_error_is_masked_where_it_is_shown_and_where_it_is_kept(secretive) ->
             with pytest.raises(StepFailed) as caught:
                 perform(made, "check", fails_with(StepFailed(f"cannot log in with {form}.")))
             assert leaks(str(caught.value)) == []
-    assert leaks("\n".join(operations.read_record())) == []
+    assert leaks(operations.read_record().decode()) == []
 
 
 def test_the_data_of_a_failed_step_is_masked(secretive) -> None:
@@ -270,7 +270,7 @@ def test_the_data_of_a_failed_step_is_masked(secretive) -> None:
     fault = StepFailed("no.", {"requests": [{"fault": f"it said {SECRET}"}]})
     with pytest.raises(StepFailed):
         perform(made, "smoke", fails_with(fault))
-    assert leaks("\n".join(operations.read_record())) == []
+    assert leaks(operations.read_record().decode()) == []
     failed = next(entry for entry in operations.entries() if entry.event == "step failed")
     assert failed.data == {"requests": [{"fault": "it said ********"}]}
 
@@ -278,7 +278,7 @@ def test_the_data_of_a_failed_step_is_masked(secretive) -> None:
 def test_the_data_of_a_step_is_masked(secretive) -> None:
     operations, made = secretive
     perform(made, "after-migrate-1", lambda *_: {"command": ["login", SECRET]})
-    assert leaks("\n".join(operations.read_record())) == []
+    assert leaks(operations.read_record().decode()) == []
 
 
 # -- as a process ------------------------------------------------------------------------------------------

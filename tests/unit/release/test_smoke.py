@@ -72,7 +72,7 @@ def test_what_fails_is_one_line_and_recorded_without_secrets(operations, props, 
     assert '"logs in" POST /login/: status is 500, but expected 200' in str(caught.value)
     failed = next(entry for entry in operations.entries() if entry.event == "step failed")
     assert [request["fault"] is None for request in failed.data["requests"]] == [True, False]
-    assert SECRET not in str(caught.value) + "\n".join(operations.read_record())
+    assert SECRET not in str(caught.value) + operations.read_record().decode()
     assert operations.entries()[-2].event == "release failed"
 
 

@@ -80,7 +80,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 def write_record(project: Project, *outcomes: tuple[str, Event]) -> None:
     record = project.state("local") / "logbook" / "releases.jsonl"
     record.parent.mkdir(parents=True, exist_ok=True)
-    lines = []
+    written = b""
     for image, outcome in outcomes:
         told = release(image)
         opened = ("version", "trigger", "lock", "responsible", "previous_image", "previous_version")
@@ -89,8 +89,8 @@ def write_record(project: Project, *outcomes: tuple[str, Event]) -> None:
             (outcome, {}),
         ):
             entry = Entry(time=told.opened_at, event=event, release=told.id, image=image, data=data)  # pyright: ignore[reportArgumentType]
-            lines.append(entry.to_line())
-    record.write_text("\n".join(lines) + "\n")
+            written += entry.after(written).encode() + b"\n"
+    record.write_bytes(written)
 
 
 def run(*arguments: str, given: str | None = None) -> str:

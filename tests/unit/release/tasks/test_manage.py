@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from components.release.context import SPEC, TARGET, StepFailed
@@ -133,7 +131,7 @@ def test_a_failure_is_one_line_on_stderr_with_secrets_masked(as_process, operati
         "manage.py check --deploy --fail-level ERROR exited 1 (cannot use ********); "
         "correct it, build and pin anew."
     ]
-    assert SECRET not in json.dumps(operations.read_record())
+    assert SECRET not in operations.read_record().decode()
 
 
 def test_words_that_no_step_has_are_refused(as_process, operations, capsys) -> None:

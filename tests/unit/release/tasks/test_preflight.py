@@ -9,7 +9,8 @@ from datetime import timedelta
 
 import pytest
 
-from components.release.context import StepFailed, now
+from components.release.context import StepFailed
+from components.release.logbook import now
 from components.release.manifest import Check
 from components.release.running import perform
 from components.release.spec import Pipeline
@@ -178,7 +179,7 @@ def test_the_token_is_in_no_output_and_not_in_the_record(operations, hub, capsys
         perform(made, "preflight", tells_all)
     said = capsys.readouterr()
     assert "Traceback" in said.err
-    assert TOKEN not in said.out + said.err + "".join(operations.read_record()) + made.spec.to_json()
+    assert TOKEN not in said.out + said.err + operations.read_record().decode() + made.spec.to_json()
 
 
 def test_secrets_that_do_not_resolve_are_named(operations: StandInOperations) -> None:

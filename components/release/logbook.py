@@ -1,0 +1,46 @@
+"""Writing into the record of a stack: by the steps of a release, and by whatever else is to be remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from components.release.record import Entry, Event
+from components.target import Operations
+
+
+def write(
+    operations: Operations,
+    event: Event,
+    *,
+    release: str | None = None,
+    image: str | None = None,
+    step: str | None = None,
+    seconds: float | None = None,
+    error: str | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> None:
+    """Append one entry, durably and chained to what is there. `data` is JSON-able and without secrets.
+
+    Raises `TargetError` where the target cannot take it.
+    """
+
+    def make(earlier: bytes) -> str:
+        entry = Entry(
+            time=now().isoformat(timespec="milliseconds"),  # here, so that times are in the order of lines
+            event=event,
+            release=release,
+            image=image,
+            step=step,
+            seconds=None if seconds is None else round(seconds, 3),
+            error=error,
+            data=data or {},
+        )
+        return entry.after(earlier)
+
+    operations.append_record(make)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
