@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pulumi
 
     from components.release.manifest import Manifest
+    from components.release.verification import Result
 
 
 # Run by the project's own Python, in its environment. SECRET_KEY itself never leaves that process.
@@ -135,6 +136,55 @@ class Backup:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beside:
+    """A database beside the application's, with the media that belong to it.
+
+    `kept`: it was the application's, until another one was switched into its place.
+    """
+
+    id: str  # when it was brought or put aside, e.g. "20261124t143309z"
+    database: str
+    image: str | None  # the artefact that runs on it; None: not known
+    backup: str | None  # which it was restored from; None: from none
+    kept: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What was written into a table since: rows. `updated` None: they have no key to be known again by.
+
+    `columns`: what the older table has not, so that their values are lost as well.
+    """
+
+    table: str  # with its schema; "media" for files
+    inserted: int
+    updated: int | None
+    deleted: int
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What the application's database has and one beside it has not: what is lost if that one takes over."""
+
+    changes: tuple[Change, ...]
+    migrations: tuple[str, ...]  # "app.name"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drill:
+    """A backup restored for practice. `fault`: what `migrate --check` in the artefact of its time had to say."""
+
+    backup: str
+    image: str | None  # None: nothing ran when it was taken, so no artefact was asked
+    seconds: float  # of the restore, from the stored backup to counted rows
+    bytes: int  # of the stored dump
+    tables: int
+    rows: int
+    fault: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Instance:
     """The state of one instance or process. `deployment` is None when nothing was ever put on it."""
 
@@ -203,6 +253,34 @@ class Operations(Protocol):
 
     def last_backup(self) -> Backup | None: ...
 
+    def restore(self, backup: str, *, image: str | None) -> Beside:
+        """The backup in a database beside the application's, counted; nothing else is changed.
+
+        `image`: the artefact that runs on it. Refused where the later switch would be.
+        """
+        ...
+
+    def beside(self) -> list[Beside]:
+        """Newest first. A switch that was killed before the media were in place is completed."""
+        ...
+
+    def compare(self, id: str) -> Comparison: ...
+
+    def switch(self, id: str, *, image: str | None) -> Beside:
+        """What is beside takes the place of the application's database and media, which are put aside.
+
+        `image`: the artefact that ran on these. Sessions are ended. Returns what was put aside.
+        """
+        ...
+
+    def remove(self, id: str) -> None:
+        """What is beside, for good."""
+        ...
+
+    def drill(self, backup: str, *, image: str | None, release: str) -> Drill:
+        """Restore the backup into a scratch database, which is gone when this returns or raises."""
+        ...
+
     # -- instances and processes -----------------------------------------------------------------------
     def drain(self, name: str, *, timeout: float) -> None:
         """Out of rotation; returns when no request is left in it (or it serves none)."""
@@ -222,6 +300,14 @@ class Operations(Protocol):
 
     def startup_errors(self, name: str) -> list[str]:
         """Lines of its log since its start which say that the start was not clean."""
+        ...
+
+    def read_aside(self, deployment: Deployment, scenario: str) -> tuple[Result, ...]:
+        """How each request of the scenario went that was asked of the deployment in a scratch instance.
+
+        That is in no rotation, small, and gone when this returns or raises; only the last request may have
+        gone wrong. What a killed step has left of it is gone once another one begins.
+        """
         ...
 
     def admit(self, name: str, *, timeout: float) -> None:

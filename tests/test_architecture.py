@@ -15,14 +15,16 @@ SOURCES = sorted(path for package in OURS for path in (ROOT / package).rglob("*.
 SHARED = tuple(
     f"components.{name}" for name in ("target", "masking", "templates", "capacity", "startup", "dumping")
 )
+# What a target has of the release: what an artefact is, and how a process is asked by a scenario.
+OF_RELEASE = tuple(f"components.release.{name}" for name in ("manifest", "aside", "verification.Result"))
 # Which of our modules a part may import, by the longest matching prefix of the importing module.
 MAY_IMPORT = {
-    "components.target": ("components.release.manifest",),
+    "components.target": ("components.release.manifest", "components.release.verification.Result"),
     "components.capacity": ("components.target",),
     "components.dumping": ("components.target",),
     "components.release": ("components.target", "components.masking", "components.release"),
-    "components.azure": (*SHARED, "components.azure", "components.release.manifest"),
-    "components.local": (*SHARED, "components.local", "components.release.manifest"),
+    "components.azure": (*SHARED, "components.azure", *OF_RELEASE),
+    "components.local": (*SHARED, "components.local", *OF_RELEASE),
     "stacks": ("components", "stacks"),
     "relevo": OURS,
 }

@@ -12,13 +12,13 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import psycopg
 
 from components.capacity import Capacity
-from components.local import command, durable, gunicorn, startup, vault
+from components.local import command, durable, gunicorn, ports, startup, vault
 from components.local.artefacts import Store
 from components.local.backups import Backups
 from components.local.environment import HOST
@@ -42,6 +42,12 @@ from components.target import (
     TargetError,
 )
 
+if TYPE_CHECKING:
+    from components.release.verification import Result
+
+PREVIOUS = "previous"  # the scratch instance, and its log
+PREVIOUS_SIZE = Capacity(workers=1, threads=2)  # each thread may hold a connection to the database
+PREVIOUS_STOP_SECONDS = 3
 # gunicorn tries for 5 s to bind its port: only after that it has really started
 INSTANCE_START_SECONDS = 6
 PROCESS_START_SECONDS = 5
@@ -93,7 +99,7 @@ class LocalOperations:
             in_rotation=self._serves(name) and self._balancer.in_rotation(name),
             address=f"http://{HOST}:{self._facts['ports'][name]}" if self._serves(name) else None,
             access_headers={},
-            visitor_headers={"Host": f"{HOST}:{self._facts['ports']['public']}", "X-Forwarded-Proto": "http"},
+            visitor_headers=self._visitor_headers(),
         )
 
     def applied_migrations(self) -> frozenset[tuple[str, str]]:
@@ -137,6 +143,8 @@ class LocalOperations:
             self._wait_for(descriptor)
             os.pwrite(descriptor, step.encode().ljust(LONGEST_STEP), 0)
             self._lock = descriptor
+            if self._supervisor.configured(PREVIOUS):  # of a step that was killed
+                self._supervisor.remove(PREVIOUS)
             yield
         finally:
             self._lock = None
@@ -177,15 +185,72 @@ class LocalOperations:
     def replace(self, name: str, deployment: Deployment) -> None:
         if self._serves(name) and self._balancer.in_rotation(name):
             self._balancer.drain(name, timeout=self._facts["limits"]["drain_seconds"])
+        self._begin(
+            name,
+            deployment,
+            process="web" if self._serves(name) else name,
+            argv=lambda environment: self._argv(name, environment),
+            start_seconds=INSTANCE_START_SECONDS if self._serves(name) else PROCESS_START_SECONDS,
+            stop_seconds=STOP_SECONDS,
+        )
+
+    def read_aside(self, deployment: Deployment, scenario: str) -> tuple[Result, ...]:
+        from components.release import aside  # which imports httpx, and most steps do without
+
+        port = ports.free(self._layout)
+        try:
+            self._begin(
+                PREVIOUS,
+                deployment,
+                process="web",
+                argv=lambda environment: gunicorn.command(
+                    self._facts["app"], PREVIOUS_SIZE, environment_folder=environment, port=port
+                ),
+                start_seconds=INSTANCE_START_SECONDS,
+                stop_seconds=PREVIOUS_STOP_SECONDS,
+                start_retries=0,
+            )
+            return aside.ask(
+                scenario,
+                address=f"http://{HOST}:{port}",
+                headers=self._visitor_headers(),
+                version=deployment.version,
+                secret=self.secret,
+                ended=self._previous_ended,
+            )
+        finally:
+            self._supervisor.remove(PREVIOUS)
+
+    def _previous_ended(self) -> str | None:
+        status = self._supervisor.status(PREVIOUS)
+        if status is not None and status.running:
+            return None
+        errors = self.startup_errors(PREVIOUS)
+        # gunicorn's own lines begin with their time, and say less than the exception between them
+        said = next((line for line in errors if not line.startswith("[")), "it ended")
+        return f"its process does not stay up ({said.strip()}), see relevo logs {PREVIOUS}"
+
+    def _begin(
+        self,
+        name: str,
+        deployment: Deployment,
+        *,
+        process: str,
+        argv: Callable[[Path], tuple[str, ...]],
+        start_seconds: int,
+        stop_seconds: int,
+        start_retries: int = Program.start_retries,
+    ) -> None:
+        """Start the deployment in place of what runs under `name`. `argv`: by its environment's folder."""
         self._manifest(deployment.image)  # verifies
         project = self._store.materialise(deployment.image, self._facts["app"])
         environment = self._store.environment(deployment.image)
         launch = Launch(
             facts=self._facts,
-            process="web" if self._serves(name) else name,
+            process=process,
             name=name,
             deployment=deployment,
-            argv=self._argv(name, environment),
+            argv=argv(environment),
             directory=str(project),
             environment_folder=str(environment),
             nonce=secrets.token_hex(8),
@@ -204,8 +269,9 @@ class LocalOperations:
                     "components.local.launch",
                     str(self._layout.launch(name)),
                 ),
-                start_seconds=INSTANCE_START_SECONDS if self._serves(name) else PROCESS_START_SECONDS,
-                stop_seconds=STOP_SECONDS,
+                start_seconds=start_seconds,
+                stop_seconds=stop_seconds,
+                start_retries=start_retries,
             )
         )
 
@@ -262,14 +328,17 @@ class LocalOperations:
 
     def read_record(self) -> bytes:
         try:
-            return [line for line in self._layout.record.read_text().splitlines() if line.strip()]
+            return self._layout.record.read_bytes()
         except FileNotFoundError:
-            return []
+            return b""
 
     # -- inside ----------------------------------------------------------------------------------------
     def _serves(self, name: str) -> bool:
         """Whether it is an instance, which has a port and a place in the balancer."""
         return name in self._facts["instances"]
+
+    def _visitor_headers(self) -> dict[str, str]:
+        return {"Host": f"{HOST}:{self._facts['ports']['public']}", "X-Forwarded-Proto": "http"}
 
     def _argv(self, name: str, environment: Path) -> tuple[str, ...]:
         app = self._facts["app"]

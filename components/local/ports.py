@@ -46,6 +46,12 @@ def allocate(layout: Layout, name: str, configured: int | None) -> int:
     return port
 
 
+def free(layout: Layout) -> int:
+    """One that nobody has now, for what soon ends."""
+    given = saved(layout).values()
+    return next(port for port in _candidates(layout, "free") if port not in given and available(layout, port))
+
+
 def drifted(layout: Layout, name: str, port: int) -> bool:
     """Whether the port that was given to `name` is lost, or somebody else's now."""
     return saved(layout).get(name) != port or not available(layout, port)

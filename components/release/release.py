@@ -96,6 +96,7 @@ def order(spec: Spec) -> tuple[tuple[str, str], ...]:
         *further("before-collectstatic", commands.before_collectstatic),
         *((("collectstatic", "manage collectstatic"),) if spec.collectstatic else ()),
         *further("after-collectstatic", commands.after_collectstatic),
+        ("previous-version", "previous_version"),
         *((f"{ROLL}{name}", f"roll {name}") for name in (*spec.processes, *spec.instances)),
         SMOKE,
         ("close-record", "close_record"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Self
 
 import jsonpath
@@ -22,6 +22,7 @@ from ruamel.yaml.error import YAMLError
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)\}")
 BUILT_IN = ("run.id", "release.version")
+SAFE = ("GET", "HEAD", "OPTIONS")  # "Safe Methods", RFC 9110
 
 
 class ScenarioError(Exception):
@@ -110,6 +111,11 @@ class Step(Part):
     expect: Expect = Expect()
     capture: dict[Name, JsonPath] = {}
     retry: Retry | None = None
+    reads: bool | None = None  # None: as its method says
+
+    @property
+    def is_read(self) -> bool:
+        return self.request.method in SAFE if self.reads is None else self.reads
 
     def placeholders(self) -> Iterator[str]:
         yield from placeholders(self.request)
@@ -127,6 +133,25 @@ class Scenario(Part):
         return frozenset(
             name.removeprefix("secret.") for name in placeholders(self) if name.startswith("secret.")
         )
+
+    def read_part(self) -> list[Step]:
+        """The steps that read, but for those that need what a step that writes has captured."""
+        captured = {name for step in self.steps for name in step.capture}
+        known: set[str] = set()
+        part = []
+        for step in self.steps:
+            if step.is_read and captured.intersection(step.placeholders()) <= known:
+                part.append(step)
+                known |= step.capture.keys()
+        return part
+
+    def of(self, steps: Sequence[Step]) -> Scenario:
+        """The same with these steps and no clean-up."""
+        return self.model_copy(update={"steps": list(steps), "cleanup": []})
+
+    def to_text(self) -> str:
+        """As `parse` takes it."""
+        return self.model_dump_json(by_alias=True, exclude_defaults=True)
 
 
 def placeholders(part: Part) -> list[str]:

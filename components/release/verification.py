@@ -51,7 +51,7 @@ class Runner:
     """Runs a scenario once against one address. Redirects are not followed.
 
     `secret` gives the value of a name; no value gets into a fault or a result. `headers` are those of every
-    request which the scenario does not set itself.
+    request which the scenario does not set itself. `over`: there is nobody who could answer any more.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Runner:
         version: str,
         secret: Callable[[str], str],
         headers: Mapping[str, str] | None = None,
+        over: Callable[[], bool] = lambda: False,
     ) -> None:
         secrets = {name: secret(name) for name in scenario.secrets()}
         self._scenario = scenario
@@ -71,6 +72,7 @@ class Runner:
         for name, value in scenario.variables.items():
             self._values[name] = self._fill(value)
         self._base_url = base_url
+        self._over = over
         self._headers = httpx.Headers(dict(headers or {}))
         self._headers.update(self._texts(scenario.headers))
         self._results: list[Result] = []
@@ -106,7 +108,7 @@ class Runner:
 
         status, fault, milliseconds = poll(
             ask,
-            lambda answer: answer[1] is None,
+            lambda answer: answer[1] is None or self._over(),
             seconds=seconds(step.retry.for_) if step.retry else 0,
             pause=RETRY_PAUSE,
         )

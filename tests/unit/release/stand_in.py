@@ -15,6 +15,7 @@ from components.release.context import Context, trigger
 from components.release.manifest import Check, Manifest, Migration
 from components.release.record import Entry, parse
 from components.release.spec import Commands, Limits, Probe, Spec
+from components.release.verification import Result
 from components.target import (
     Artefact,
     Backup,
@@ -82,6 +83,7 @@ class StandInOperations:
         self.completed: dict[str, Completed] = {}  # by the command's first word
         self.errors: dict[str, list[str]] = {}  # image → what its log says of its start
         self.dies: set[str] = set()  # images whose processes end at once
+        self.aside: dict[str, tuple[Result, ...]] = {}  # image → what it answers in a scratch instance
         self.stale: set[str] = set()  # slots whose old process does not go away
         self.calls: list[tuple[Any, ...]] = []
         self.before: dict[str, Callable[..., None]] = {}
@@ -233,6 +235,10 @@ class StandInOperations:
         asked = self.slots[name].asked
         return self.errors.get(asked.image, []) if asked else []
 
+    def read_aside(self, deployment: Deployment, scenario: str) -> tuple[Result, ...]:
+        self._called("read_aside", deployment, scenario)
+        return self.aside.get(deployment.image, ())
+
     def admit(self, name: str, *, timeout: float) -> None:
         self._called("admit", name)
         self.slots[name].in_rotation = self.slots[name].address is not None
@@ -242,13 +248,13 @@ class StandInOperations:
 
     def append_record(self, make: Callable[[bytes], str]) -> None:
         self._called("append_record")
+        line = make(self.read_record()).encode() + b"\n"
         if self._record is None:
             self._written += line
         else:
-            with self._record.open("a") as file:
-                file.write(line + "\n")
+            with self._record.open("ab") as file:
+                file.write(line)
 
-        line = make(self.read_record()).encode() + b"\n"
     def read_record(self) -> bytes:
         if self._record is None:
             return self._written

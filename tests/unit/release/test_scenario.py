@@ -87,3 +87,33 @@ def test_secrets_are_known_by_name_wherever_they_stand() -> None:
         "smoke.yaml",
     )
     assert found.secrets() == {"A", "B", "C", "D", "E"}
+
+
+def test_the_read_part_is_what_reads_and_needs_nothing_that_a_write_has_captured() -> None:
+    found = parse(
+        """
+        variables: {user: smoke}
+        steps:
+          - {name: docs, request: {path: /docs/}}
+          - {name: log in, request: {method: POST, path: /token/}, capture: {token: $.access}, reads: true}
+          - {name: assign, request: {method: POST, path: /loans/}, capture: {loan: $.id}}
+          - {name: list, request: {path: /loans/, headers: {Authorization: "{token} {user} {run.id}"}}}
+          - {name: the loan, request: {path: "/loans/{loan}/"}, capture: {owner: $.owner}}
+          - {name: the owner, request: {path: "/people/{owner}/"}}
+          - {name: expects the loan, request: {path: /last/}, expect: {json: {$.id: "{loan}"}}}
+          - {name: a GET that writes, request: {path: /reset/}, reads: false}
+        cleanup:
+          - {name: tidy, request: {method: DELETE, path: /loans/smoke/}}
+        """,
+        "smoke.yaml",
+    )
+    part = found.of(found.read_part())
+    assert [step.name for step in part.steps] == ["docs", "log in", "list"]
+    assert part.cleanup == []
+    assert parse(part.to_text(), "the part") == part
+
+
+def test_the_example_reads_with_a_log_in() -> None:
+    text = (ROOT / "examples/prestamos/smoke.yaml").read_text()
+    names = [step.name for step in parse(text, "smoke.yaml").read_part()]
+    assert names == ["the documentation opens", "log in", "the catalogue answers"]
