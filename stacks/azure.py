@@ -9,13 +9,12 @@ import pulumi
 from pulumi_azure_native import authorization, resources
 
 from components.azure import app as sites
-from components.azure import availability, sizing, storage
+from components.azure import availability, origins, sizing, storage
 from components.azure.app import App, AppArgs, Region
 from components.azure.cache import Cache, CacheArgs
 from components.azure.database import Administrator, Database, DatabaseArgs
 from components.azure.database_role import DatabaseRole, DatabaseRoleArgs
 from components.azure.edge import Edge, EdgeArgs, EdgeProbe, FrontDoor, FrontDoorArgs, Origin
-from components.azure.environment import secrets_used
 from components.azure.identity import Identity, IdentityArgs, Role, grant
 from components.azure.image_build import ImageBuild, ImageBuildArgs
 from components.azure.jobs import Jobs, JobsArgs, ScheduledDump
@@ -26,7 +25,7 @@ from components.azure.place import Place
 from components.azure.registry import Registry, RegistryArgs, repository
 from components.azure.secret_names import CACHE_URL, DATABASE_URL, INSIGHTS
 from components.azure.storage import Storage, StorageArgs
-from components.azure.vault import Vault, VaultArgs, secret_uri
+from components.azure.vault import Vault, VaultArgs
 from components.target import Target
 from stacks import azure_facts
 from stacks.azure_settings import AzureSection
@@ -51,6 +50,9 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
     to_build = prepared(root, settings, names)
     login = _login(azure)
     availability.refuse_taken(
+        names, subscription=login.subscription_id, resource_manager=azure.resource_manager
+    )
+    in_rotation = origins.found(
         names, subscription=login.subscription_id, resource_manager=azure.resource_manager
     )
     place = _place(names, azure, login)
@@ -157,8 +159,6 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
     )
     # Whoever runs has its secrets, and the roles to read them, before it starts.
     readable = pulumi.ResourceOptions(depends_on=[vault, db, cache, insights, *granted])
-    used = secrets_used({**known, "public_url": "", "public_host": ""})  # which have no secret in them
-    secrets = {name: secret_uri(names, name) for name in sorted(used)}
     jobs = Jobs(
         "jobs",
         JobsArgs(
@@ -167,7 +167,6 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
             zone_redundant=azure.app.zone_redundant,
             identity_id=identities["jobs"].id,
             registry=registry.login_server,
-            secrets=secrets,
             timeout_seconds=int(settings.limits.command_seconds),
             workspace_id=logs.workspace_id,
             cores=azure.jobs.cores,
@@ -207,7 +206,6 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
             environment_id=jobs.environment_id,
             processes=processes,
             process_cores=azure.app.process_cores,
-            secrets=secrets,
         ),
         readable,
     )
@@ -218,7 +216,10 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
             tier=azure.front_door.tier,
             profile_name=front_door.profile_name,
             # Of one priority: a request goes to the nearest region that is healthy.
-            origins={name: Origin(host=host) for name, host in app.site_hosts.items()},
+            origins={
+                name: Origin(host=app.site_hosts[name], state=state)
+                for name, state in origins.states(app.site_hosts, in_rotation).items()
+            },
             probe=EdgeProbe(path=settings.app.probe.path),
             rate_limit=azure.front_door.rate_limit,
             verify_value=vault.verify_value,

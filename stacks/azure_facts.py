@@ -12,6 +12,7 @@ from components.azure import cache as redis
 from components.azure import database, storage
 from components.azure.environment import libpq
 from components.azure.jobs import KINDS, job_name
+from components.azure.origins import GROUP
 from components.azure.place import Place
 from components.azure.registry import server
 from components.azure.vault import uri
@@ -54,7 +55,7 @@ def known(stack: str, settings: Settings, place: Place) -> dict[str, Any]:
         },
         "front_door": {
             "profile": names.of("afd"),
-            "origin_group": "app",
+            "origin_group": GROUP,
             "origins": {name: name for name in settings.instance_names},
         },
         "sites": {

@@ -9,6 +9,7 @@ import pulumi
 from pulumi_azure_native import cdn, frontdoor
 
 from components.azure.diagnostics import diagnostics
+from components.azure.origins import ENABLED, GROUP
 from components.azure.place import Place
 from components.azure.secret_names import VERIFY_HEADER
 from components.azure.sizing import FrontDoorTier, check_endpoints
@@ -66,10 +67,14 @@ class FrontDoor(pulumi.ComponentResource):
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """`host`: default host of a site. A higher `priority` gets traffic when all of the lower are ill."""
+    """`host`: default host of a site. A higher `priority` gets traffic when all of the lower are ill.
+
+    `state`: whether it is in rotation, see components/azure/origins.py.
+    """
 
     host: str
     priority: int = 1
+    state: str = ENABLED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +155,7 @@ class Edge(pulumi.ComponentResource):
         policy = self._firewall("waf", _public_rules(args.rate_limit), managed=args.tier == "Premium")
         protected = self._attach("public", policy, [endpoint, *([domain] if domain else [])])
         group = self._group(
-            "app",
+            GROUP,
             cdn.HealthProbeParametersArgs(
                 probe_path=args.probe.path,
                 probe_protocol=cdn.ProbeProtocol.HTTPS,
@@ -159,10 +164,9 @@ class Edge(pulumi.ComponentResource):
             ),
         )
         origins = [
-            # Pulumi declares that an origin is there, the roll step whether it is in rotation: what was
-            # drained stays out, also when a killed `up` is followed by another. The steps come after all of
-            # this component, so no change of an origin here meets a roll.
-            self._origin(f"origin-{instance}", group, instance, origin, ignore_changes=["enabledState"])
+            # What a roll has drained stays out, also when a killed `up` is followed by another. The steps
+            # come after all of this component, so no change of an origin here meets a roll.
+            self._origin(f"origin-{instance}", group, instance, origin, origin.state)
             for instance, origin in args.origins.items()
         ]
         for route, pattern, cache in (("app", "/*", None), ("static", "/static/*", _static_cache())):
@@ -302,7 +306,7 @@ class Edge(pulumi.ComponentResource):
         group: cdn.AFDOriginGroup,
         instance: str,
         origin: Origin,
-        ignore_changes: Sequence[str] = (),
+        state: str = ENABLED,
     ) -> cdn.AFDOrigin:
         return cdn.AFDOrigin(
             f"{self.pulumi_resource_name}-{name}",
@@ -317,8 +321,8 @@ class Edge(pulumi.ComponentResource):
             priority=origin.priority,
             weight=1000,
             enforce_certificate_name_check=True,
-            enabled_state=cdn.EnabledState.ENABLED,
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=list(ignore_changes)),
+            enabled_state=state,
+            opts=self._child,
         )
 
     def _firewall(

@@ -13,11 +13,11 @@ import httpx
 
 from components.azure.faults import asking
 from components.azure.login import Clients
+from components.azure.origins import DISABLED, ENABLED
 from components.azure.waiting import PAUSE
 from components.azure.words import word
 from components.target import TargetError
 
-ENABLED, DISABLED = "Enabled", "Disabled"
 ANSWERS = 10  # public requests in a row that another instance answers
 BETWEEN = 0.1  # seconds from one to the next
 MINUTE = timedelta(minutes=1)
@@ -155,6 +155,8 @@ class Rotation:
 
         origin = self._origins[name]
         if word(self._origin(name).enabled_state) != state:
+            if state == DISABLED:
+                self._refuse_to_empty(name)
             change = models.AFDOriginUpdateParameters(
                 properties=models.AFDOriginUpdatePropertiesParameters(enabled_state=state)
             )
@@ -181,6 +183,18 @@ class Rotation:
                     f"see the portal."
                 )
             time.sleep(self._pause)
+
+    def _refuse_to_empty(self, name: str) -> None:
+        """Front Door would: "Endpoint pools must contain at least one enabled endpoint"."""
+        if any(self.contains(other) for other in self._origins if other != name):
+            return
+        group, profile, origin_group = self._at
+        raise TargetError(
+            f"{name} is the only instance in rotation, but another one must serve while it is replaced; "
+            f"bring one back first, which gets requests as it is: az afd origin update --enabled-state "
+            f"Enabled --resource-group {group} --profile-name {profile} --origin-group-name {origin_group} "
+            f"--origin-name NAME."
+        )
 
     def _origin(self, name: str) -> Any:
         origin = self._origins[name]

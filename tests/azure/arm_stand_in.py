@@ -94,9 +94,7 @@ class Execution:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {
-            str(each.name): each.value or f"secret:{each.secret_ref}" for each in self.container.env or []
-        }
+        return {str(each.name): str(each.value) for each in self.container.env or []}
 
     @property
     def words(self) -> list[str]:
@@ -381,7 +379,7 @@ class ArmStandIn:
             )
         scope = parse_qs(body.decode()).get("scope", [""])[0].split()[0].removesuffix("/.default")
         return _Answer(
-            200, {"token_type": "Bearer", "expires_in": 3600, "access_token": _token(scope.rstrip("/"))}
+            200, {"token_type": "Bearer", "expires_in": 3600, "access_token": token(scope.rstrip("/"))}
         )
 
     def _challenge(self, host: str) -> _Answer:
@@ -460,7 +458,12 @@ class ArmStandIn:
         if request.method == "PATCH":
             change = cdn.AFDOriginUpdateParameters(json.loads(request.body))
             assert change.properties
-            origin.set(word(change.properties.enabled_state))
+            state = word(change.properties.enabled_state)
+            others = [each.state for each in self.origins.values() if each is not origin]
+            if "Enabled" not in (state, *others):
+                message = "Endpoint pools must contain at least one enabled endpoint"
+                return _Answer(400, {"error": {"code": "BadRequest", "message": message}})
+            origin.set(state)
             enabled = sum(each.state == "Enabled" for each in self.origins.values())
             self.fewest_in_rotation = min(enabled, self.fewest_in_rotation or len(self.origins))
         through = origin._reads <= 0
@@ -471,6 +474,15 @@ class ArmStandIn:
         answer["properties"]["provisioningState"] = outcome if through else "Updating"
         answer["properties"]["deploymentStatus"] = "NotStarted" if through else "InProgress"
         return _Answer(200, answer)
+
+    def _listed_origins(self, _request: _Request) -> _Answer:
+        if not self.origins:
+            return _Answer(404, {"error": {"code": "ResourceNotFound", "message": "no such origin group"}})
+        found = [
+            {"name": name, "properties": {"hostName": origin.host, "enabledState": origin.state}}
+            for name, origin in self.origins.items()
+        ]
+        return _Answer(200, {"value": found})
 
     def _metrics(self, request: _Request) -> _Answer:
         metric = request.query["metricnames"][0]
@@ -622,7 +634,7 @@ class ArmStandIn:
 
     def _exchange(self, request: _Request) -> _Answer:
         kind = "refresh_token" if request.path[0] == "exchange" else "access_token"
-        return _Answer(200, {kind: _token("registry")})
+        return _Answer(200, {kind: token("registry")})
 
     def _manifest(self, request: _Request) -> _Answer:
         digest = request.path[0]
@@ -739,6 +751,11 @@ _ROUTES: Sequence[tuple[str, tuple[str, ...], Callable[[ArmStandIn, _Request], _
         r"/Microsoft\.Cdn/profiles/[^/]+/originGroups/[^/]+/origins/([^/]+)$",
         ("GET", "PATCH"),
         ArmStandIn._origin,
+    ),
+    (
+        r"/Microsoft\.Cdn/profiles/[^/]+/originGroups/[^/]+/origins$",
+        ("GET",),
+        ArmStandIn._listed_origins,
     ),
     (r"/providers/Microsoft\.Insights/metrics$", ("GET",), ArmStandIn._metrics),
     (rf"{_JOB}$", ("GET",), ArmStandIn._job),
@@ -887,7 +904,7 @@ def _is_for(authorization: str, host: str) -> bool:
     return claims["aud"] == audience
 
 
-def _token(audience: str) -> str:
+def token(audience: str) -> str:
     """A token of nobody; its parts have a length that no reader needs to pad."""
     now = int(time.time())
     claims = {

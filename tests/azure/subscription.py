@@ -121,7 +121,8 @@ class StandInSubscription(ArmStandIn):
             self.site(name, workers=1)
         elif kind == "cdn:AFDOrigin" and inputs["originGroupName"] == "app" and name not in self.origins:
             host = inputs["hostName"]
-            self.origin(name, instance=name, site=host.partition(".")[0], host=host)
+            made = self.origin(name, instance=name, site=host.partition(".")[0], host=host)
+            made.state, made.at_edge = inputs["enabledState"], inputs["enabledState"] == "Enabled"
         elif kind == "cdn:AFDEndpoint":
             instance = re.search(r"-verify-(.+)$", name)
             made = self.store.get(id_)

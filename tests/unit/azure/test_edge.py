@@ -95,7 +95,7 @@ def test_each_instance_is_an_origin_and_has_an_address_of_its_own(
         verify = origins[f"edge-verify-origin-{instance}"]
         assert verify.inputs == {**expected, "originGroupName": f"edge-group-verify-{instance}-name"}
         # The roll step's, and nobody's.
-        assert (origin.ignore_changes, verify.ignore_changes) == (("enabledState",), ())
+        assert origin.ignore_changes == verify.ignore_changes == ()
 
         route = engine.of_type("cdn:Route")[f"edge-verify-route-{instance}"]
         assert route.inputs["originGroup"] == {"id": f"edge-group-verify-{instance}-id"}
@@ -325,12 +325,17 @@ def test_a_second_region_can_stand_by(engine: StandInEngine) -> None:
     first, second = hosts(2).values()
     engine.build(
         lambda: _edge(
-            origins={"instance-1": Origin(host=first), "instance-2": Origin(host=second, priority=2)}
+            origins={
+                "instance-1": Origin(host=first),
+                "instance-2": Origin(host=second, priority=2, state="Disabled"),
+            }
         )
     )
 
     assert engine.made["edge-origin-instance-1"].inputs["priority"] == 1
     assert engine.made["edge-origin-instance-2"].inputs["priority"] == 2
+    assert engine.made["edge-origin-instance-2"].inputs["enabledState"] == "Disabled"
+    assert engine.made["edge-verify-origin-instance-2"].inputs["enabledState"] == "Enabled"
 
 
 def test_more_instances_than_endpoints_are_refused_before_anything_is_made() -> None:

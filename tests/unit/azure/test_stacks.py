@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.azure import availability
+from components.azure import availability, origins
 from components.azure.environment import Reference, process_environment
 from components.target import Deployment, Target, TargetError, load_operations
 from stacks import azure
@@ -114,10 +115,16 @@ class Built:
         return made.index(first) < made.index(then)
 
 
-def build(stack: str, engine: StandInEngine, **changed: Any) -> Built:
+def build(
+    stack: str,
+    engine: StandInEngine,
+    in_rotation: Mapping[str, origins.Found] | None = None,
+    **changed: Any,
+) -> Built:
     asked: list[Any] = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(availability, "refuse_taken", lambda names, **where: asked.append((names, where)))
+        patched.setattr(origins, "found", lambda names, **where: in_rotation or {})
         target = engine.build(lambda: azure.compose(stack, ROOT, settings_of(stack, **changed)))
     return Built(engine, target, engine.value(target.facts), asked)
 
@@ -199,19 +206,18 @@ def test_front_door_leads_to_each_site_and_the_sites_let_only_it_in(built: Built
         assert site["virtualNetworkSubnetId"] == "network-app-id"
 
 
-def test_containers_are_given_every_secret_that_a_release_may_refer_to(built: Built) -> None:
+def test_no_job_has_a_secret_and_its_identity_may_read_them(built: Built) -> None:
+    """Container Apps may fail to read them for a job: each execution does it itself."""
     for job in built.inputs("app:Job"):
-        assert {secret["name"]: secret["keyVaultUrl"] for secret in job["configuration"]["secrets"]} == {
-            name: f"https://kv-prestamos-{built.target.stack}.vault.azure.net/secrets/{name}"
-            for name in (
-                "cache-url",
-                "database-password",
-                "database-url",
-                "jwt-signing-key",
-                "secret-key",
-                "smoke-password",
-            )
-        }
+        assert "secrets" not in job["configuration"]
+    readers = [
+        (grant["principalId"], grant["roleDefinitionId"].rpartition("/")[2])
+        for grant in built.inputs("authorization:RoleAssignment")
+        if grant["scope"] == "vault-vault-id"
+    ]
+    assert sorted(readers) == [
+        (f"{role}-principal", "4633458b-17de-408a-b874-0445c86b69e6") for role in ("app", "jobs")
+    ]
 
 
 def test_the_scheduled_dump_runs_the_pinned_artefact(built: Built) -> None:
@@ -278,6 +284,21 @@ def test_workers_and_threads_fit_the_connections_of_the_database(built: Built) -
     assert 0 < len(sites) * workers * app["workers"] * app["threads"] < limit
 
 
+def test_an_instance_is_led_to_as_it_was_and_a_new_one_not_before_its_roll() -> None:
+    """An update of an origin sends its state too: any other than the true one would undo a roll."""
+    host = "app-prestamos-qa-instance-{}.azurewebsites.net".format
+    found = {
+        "instance-1": origins.Found(host=host(1), state="Disabled"),
+        "instance-2": origins.Found(host=host(2), state="Enabled"),
+    }
+    built = build("qa", stand_in(), in_rotation=found, instances=3)
+    states = {
+        number: built.engine.made[f"edge-origin-instance-{number}"].inputs["enabledState"]
+        for number in (1, 2, 3)
+    }
+    assert states == {1: "Disabled", 2: "Enabled", 3: "Disabled"}
+
+
 def test_an_image_that_the_up_builds_is_what_runs_everywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +307,7 @@ def test_an_image_that_the_up_builds_is_what_runs_everywhere(
     folder.mkdir(parents=True)
     (folder / "recipe.json").write_text(json.dumps({"tag": "v2", "arguments": {}}))
     monkeypatch.setattr(availability, "refuse_taken", lambda names, **where: None)
+    monkeypatch.setattr(origins, "found", lambda names, **where: {})
     engine = stand_in()
     image = f"crprestamosdev.azurecr.io/prestamos@sha256:{7:064d}"
     engine.outputs["image-image"] = {"repoDigest": image}

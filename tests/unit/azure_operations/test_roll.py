@@ -208,10 +208,20 @@ def test_draining_fails_when_nobody_else_answers(
     operations: AzureOperations, azure: ArmStandIn, wanted: Deployment
 ) -> None:
     operations.replace("instance-1", wanted)
-    azure.origins["instance-2"].at_edge = False
-    azure.origins["instance-2"].state = "Disabled"
+    azure.origins["instance-2"].at_edge = False  # ill, as the edge sees it, and for long
+    azure.origins["instance-2"].lag = 10**9
+    azure.origins["instance-2"].set("Enabled")
     with pytest.raises(TargetError, match="only 0 of 10"):
         operations.drain("instance-1", timeout=0.5)
+
+
+def test_the_only_instance_in_rotation_stays_there(operations: AzureOperations, azure: ArmStandIn) -> None:
+    operations.drain("instance-2", timeout=5)
+    with pytest.raises(
+        TargetError, match=r"instance-1 is the only instance in rotation, .*az afd origin update"
+    ):
+        operations.drain("instance-1", timeout=5)
+    assert operations.instance("instance-1").in_rotation
 
 
 def test_a_change_that_front_door_does_not_take_stops_the_roll(
@@ -220,6 +230,8 @@ def test_a_change_that_front_door_does_not_take_stops_the_roll(
     azure.origins["instance-1"].fails = True
     with pytest.raises(TargetError, match="Front Door failed to set the origin instance-1 to Disabled"):
         operations.drain("instance-1", timeout=5)
+    azure.origins["instance-1"].fails = False
+    operations.admit("instance-1", timeout=5)
     azure.origins["instance-2"].provisioning = 10**9
     with pytest.raises(TargetError, match=r"instance-2 is Disabled \(Updating\)"):
         operations.drain("instance-2", timeout=0.5)
@@ -310,7 +322,9 @@ def test_a_process_is_a_new_revision_of_its_container_app(
     assert container.image == f"crassetstest.azurecr.io/{images[1]}"
     assert list(container.command or [])[-5:] == ["--", "/app/.venv/bin/celery", "-A", "site", "worker"]
     environment = {each.name: each for each in container.env or []}
-    assert environment["SECRET_KEY"].secret_ref == "secret-key"
+    assert environment["SECRET_KEY"].value == (
+        "@Microsoft.KeyVault(SecretUri=https://kv-assets-test.vault.azure.net/secrets/secret-key/)"
+    )
     assert environment["QUEUE"].value == "all"
 
     app.restarts = 2
