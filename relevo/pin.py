@@ -47,15 +47,22 @@ def pin(configuration: Path, image: str) -> str | None:
     before = _config(document).get(KEY)
     if before == image:
         return before
-    edited = _edit(text, image)
+    changed = edited(text, image, configuration.name)
+    durable.write(configuration, changed, mode=configuration.stat().st_mode & 0o777)
+    return None if before is None else str(before)
+
+
+def edited(text: str, image: str, name: str) -> str:
+    """A configuration's text with another image; `name` is its file. Raises `RelevoError` if it cannot be."""
+    document = _checked(text, name)
+    changed = _edit(text, image)
     expected = {**document, "config": {**_config(document), KEY: image}}
-    if edited is None or _parse(edited) != expected:
+    if changed is None or _parse(changed) != expected:
         raise RelevoError(
-            f"{configuration.name} is written in a way in which {KEY} cannot be set without touching more; "
+            f"{name} is written in a way in which {KEY} cannot be set without touching more; "
             f"write one key a line under config, or set {KEY}: {image} by hand."
         )
-    durable.write(configuration, edited, mode=configuration.stat().st_mode & 0o777)
-    return None if before is None else str(before)
+    return changed
 
 
 def _edit(text: str, image: str) -> str | None:
@@ -78,12 +85,14 @@ def _read(configuration: Path) -> tuple[str, dict[str, Any]]:
         ) from None
     except UnicodeDecodeError:
         raise RelevoError(f"{configuration.name} is not UTF-8, but YAML is; correct it.") from None
+    return text, _checked(text, configuration.name)
+
+
+def _checked(text: str, name: str) -> dict[str, Any]:
     document = _parse(text)
     if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
-        raise RelevoError(
-            f"{configuration.name} has no map of keys under config, but {KEY} is one of them; correct it."
-        )
-    return text, document
+        raise RelevoError(f"{name} has no map of keys under config, but {KEY} is one of them; correct it.")
+    return document
 
 
 def _config(document: dict[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from components.release import record
-from relevo import pin, releases
+from relevo import engine, pin, releases
 from relevo.errors import RelevoError
 from relevo.project import Project
 
@@ -38,7 +34,7 @@ def rollback(
     if confirm is not None:
         wanted = False
         try:
-            pulumi(project, "preview", "--stack", stack)
+            engine.run(project, "preview", "--stack", stack)
             wanted = confirm()
         finally:
             if not wanted and before:
@@ -46,20 +42,4 @@ def rollback(
                 say(f"nothing was changed; {before} is pinned as before")
         if not wanted:
             return
-    pulumi(project, "up", "--stack", stack, "--yes")
-
-
-def pulumi(project: Project, *arguments: str) -> None:
-    """The engine, with its output as it is. Raises `RelevoError` if it fails."""
-    # Beside our own Python is the one that knows this checkout's stacks, activated or not.
-    beside = Path(sys.executable).with_name("pulumi")
-    program = str(beside) if beside.exists() else shutil.which("pulumi")
-    if program is None:
-        raise RelevoError("pulumi is not on PATH, but it makes the release; run make setup.")
-    sys.stdout.flush()
-    done = subprocess.run([program, *arguments], cwd=project.root, check=False)
-    if done.returncode:
-        raise RelevoError(
-            f"pulumi {arguments[0]} ended with {done.returncode}, so the release did not complete; "
-            f"see its output above and relevo status."
-        )
+    engine.run(project, "up", "--stack", stack, "--yes")

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from relevo import git
 from relevo.errors import RelevoError, one_line
 
 FILE, PROGRAM, LINK, SUBMODULE = "100644", "100755", "120000", "160000"
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-# Inside a git hook these would point git to another repository than the one of the folder.
-FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +35,15 @@ def read(folder: Path) -> Source:
     if shutil.which("git") is None:
         raise RelevoError("git is not on PATH, but only committed source is built; install git.")
     try:
-        prefix = _git(folder, "rev-parse", "--show-prefix").strip()
+        prefix = git.run(folder, "rev-parse", "--show-prefix").strip()
     except subprocess.CalledProcessError as error:
         raise RelevoError(
             f"{folder} cannot be read as a git repository, but only committed source is built "
             f"({one_line(error.stderr)}); commit the project first."
         ) from None
     try:
-        revision = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}").strip()
-        listing = _git(folder, "ls-tree", "-r", "-z", "--full-tree", f"{revision}:{prefix}")
+        revision = git.run(folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}").strip()
+        listing = git.run(folder, "ls-tree", "-r", "-z", "--full-tree", f"{revision}:{prefix}")
     except subprocess.CalledProcessError:
         raise RelevoError(
             f"{folder} has nothing committed, but only committed source is built; commit it."
@@ -58,11 +57,11 @@ def read(folder: Path) -> Source:
             "__pycache__" not in PurePosixPath(path).parts
         ):  # bytecode is made at build, for the Python that runs it
             files[path] = (mode, blob)
-    status = _git(folder, "status", "--porcelain", "-z", "--", ".")
+    status = git.run(folder, "status", "--porcelain", "-z", "--", ".")
     return Source(
         folder=folder,
         revision=revision,
-        version=_git(folder, "describe", "--tags", "--always", revision).strip(),
+        version=git.run(folder, "describe", "--tags", "--always", revision).strip(),
         changed=len([entry for entry in status.split("\0") if entry]),
         files=files,
     )
@@ -79,7 +78,7 @@ def write(source: Source, target: Path) -> dict[str, tuple[str, str]]:
     process = subprocess.Popen(
         ["git", "cat-file", "--batch"],
         cwd=source.folder,
-        env=_environment(),
+        env=git.environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -142,20 +141,3 @@ def _accept(path: str, mode: str) -> None:
 def _named(paths: list[str]) -> str:
     shown = ", ".join(paths[:3])
     return shown if len(paths) <= 3 else f"{shown} and {len(paths) - 3} more"
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, env=_environment(), capture_output=True, check=False
-    )
-    if done.returncode:
-        raise subprocess.CalledProcessError(
-            done.returncode, done.args, stderr=done.stderr.decode(errors="replace")
-        )
-    return os.fsdecode(done.stdout)
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-    # `git status` would otherwise take the repository's index lock, which is not ours to hold.
-    return {**kept, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8"}

@@ -145,7 +145,7 @@ def test_a_rollback_can_reach_what_the_record_says(project: Project) -> None:
 def engine(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """What the engine was asked; it does nothing here."""
     asked: list[tuple[str, ...]] = []
-    monkeypatch.setattr(rollback, "pulumi", lambda _, *arguments: asked.append(arguments))
+    monkeypatch.setattr(rollback.engine, "run", lambda _, *arguments: asked.append(arguments))
     return asked
 
 

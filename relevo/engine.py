@@ -1,0 +1,48 @@
+"""The Pulumi engine, as the desk's commands run it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from relevo.errors import RelevoError, one_line
+from relevo.project import Project
+
+
+def run(project: Project, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
+    """With its output as it is. Raises `RelevoError` if it fails."""
+    sys.stdout.flush()
+    done = subprocess.run(
+        [program(), *arguments], cwd=project.root, env={**os.environ, **(variables or {})}, check=False
+    )
+    if done.returncode:
+        raise RelevoError(
+            f"pulumi {arguments[0]} ended with {done.returncode}, so the release did not complete; "
+            f"see its output above and relevo status."
+        )
+
+
+def output(project: Project, *arguments: str) -> str:
+    """What it prints. Raises `RelevoError` if it fails."""
+    done = subprocess.run(
+        [program(), *arguments], cwd=project.root, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RelevoError(
+            f"pulumi {' '.join(arguments)} ended with {done.returncode} ({one_line(done.stderr)}); "
+            f"correct it."
+        )
+    return done.stdout
+
+
+def program() -> str:
+    """Beside our own Python is the one that knows this checkout's stacks, activated or not."""
+    beside = Path(sys.executable).with_name("pulumi")
+    found = str(beside) if beside.exists() else shutil.which("pulumi")
+    if found is None:
+        raise RelevoError("pulumi is not on PATH, but it makes the release; run make setup.")
+    return found
