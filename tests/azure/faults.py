@@ -24,6 +24,8 @@ IDS = re.compile(
     r"|serverFarm|roleDefinition|actionGroup)(Arm)?(Resource)?Id|virtualNetworkSubnetId|keyVaultReferenceIdentity)$"
 )
 ZONES = {"", "1", "2", "3"}  # the SDK's default is "", by which Azure chooses
+# ARM takes "West Europe" as well, but answers "westeurope", which would be a change at each refresh.
+LOCATION = re.compile(r"[a-z]+[a-z0-9]*")
 
 # "Naming rules and restrictions for Azure resources": input with a name → what ARM accepts.
 NAMES: Mapping[str, str] = {
@@ -158,6 +160,8 @@ def _formats(path: str, key: str, value: Any) -> Iterator[Fault]:
         yield path, f"{_shown(value)} is no resource id"
     if re.match(r"(zones\[\d+\]|availabilityZone|standbyAvailabilityZone)$", key) and value not in ZONES:
         yield path, f"{_shown(value)} is no zone"
+    if key == "location" and not LOCATION.fullmatch(value):
+        yield path, f"{_shown(value)} is no location"
 
 
 def _shown(value: Any) -> str:
