@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -43,23 +45,17 @@ class Dumping:
     def verify(self, file: Path, expected: dict[str, int]) -> None:
         """List the dump, restore it beside the real database and count."""
         self.tool("pg_restore", "--list", "--file=/dev/null", str(file), connect=False)
-        name = f"{self.scratch}{os.getpid()}"
-        with self.connect(None) as server:
-            self._drop(server)
-            self._make(server, name)
-            try:
-                self.tool(
-                    "pg_restore",
-                    "--exit-on-error",
-                    "--no-owner",
-                    "--no-privileges",
-                    f"--dbname={name}",
-                    str(file),
-                )
-                with self.connect(name) as restored:
-                    found = rows(restored)
-            finally:
-                self._drop(server)
+        with self.trial() as name:
+            self.tool(
+                "pg_restore",
+                "--exit-on-error",
+                "--no-owner",
+                "--no-privileges",
+                f"--dbname={name}",
+                str(file),
+            )
+            with self.connect(name) as restored:
+                found = rows(restored)
         if found != expected:
             table = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))[0]
             raise TargetError(
@@ -67,26 +63,58 @@ class Dumping:
                 f"{expected.get(table)}; run the release again."
             )
 
-    def _make(self, server: psycopg.Connection, name: str) -> None:
-        """An empty database of the same encoding and locale, which need not be the server's own."""
-        row = server.execute(
-            "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = %s",
-            [self.database],
-        ).fetchone()
-        assert row is not None
-        server.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(
-                sql.Identifier(name), *(sql.Literal(value) for value in row)
-            )
-        )
+    @contextlib.contextmanager
+    def trial(self) -> Iterator[str]:
+        """The name of an empty database, which is dropped at the end, as are those of killed trials."""
+        name = f"{self.scratch}{os.getpid()}"
+        with self.connect(None) as server:
+            self._sweep(server)
+            make(server, name, like=self.database)
+            try:
+                yield name
+            finally:
+                self._sweep(server)
 
-    def _drop(self, server: psycopg.Connection) -> None:
-        """Also what a killed backup left behind."""
+    def _sweep(self, server: psycopg.Connection) -> None:
+        """Also what a killed one has left behind."""
         left = server.execute(
             "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [self.scratch]
         )
         for (name,) in left.fetchall():
             server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def make(server: psycopg.Connection, name: str, *, like: str) -> None:
+    """An empty database of the same owner, encoding and locale, which need not be the server's own."""
+    row = server.execute(
+        # The columns of the locale have other names from one version of PostgreSQL to the next.
+        "SELECT to_jsonb(pg_database), pg_get_userbyid(datdba), pg_encoding_to_char(encoding) "
+        "FROM pg_database WHERE datname = %s",
+        [like],
+    ).fetchone()
+    assert row is not None
+    found, owner, encoding = row
+    words: dict[LiteralString, str] = {
+        "LC_COLLATE": found["datcollate"],
+        "LC_CTYPE": found["datctype"],
+        "ENCODING": encoding,
+    }
+    provider, locale = found.get("datlocprovider", "c"), found.get("datlocale") or found.get("daticulocale")
+    if provider == "i":
+        words |= {"LOCALE_PROVIDER": "icu", "ICU_LOCALE": locale}
+        words |= {"ICU_RULES": found["daticurules"]} if found.get("daticurules") else {}
+    elif provider == "b":
+        words |= {"LOCALE_PROVIDER": "builtin", "BUILTIN_LOCALE": locale}
+    server.execute(
+        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 {}").format(
+            sql.Identifier(name),
+            sql.Identifier(owner),
+            sql.SQL(" ").join(
+                sql.Composed([sql.SQL(word), sql.SQL(" "), sql.Literal(value)])
+                for word, value in words.items()
+            ),
+        )
+    )
 
 
 def rows(connection: psycopg.Connection) -> dict[str, int]:

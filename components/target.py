@@ -70,6 +70,12 @@ class Completed:
     output: str
     seconds: float
 
+    @property
+    def last_line(self) -> str:
+        """What it said last, for an error."""
+        lines = [line.strip() for line in self.output.splitlines() if line.strip()]
+        return lines[-1][:300] if lines else f"exit status {self.status}, no output"
+
     def answer(self, first_key: str) -> dict[str, Any] | None:
         """The last JSON object that begins with this key: a project may print, too. None if it failed."""
         start = self.output.rfind(f'{{"{first_key}":')
@@ -173,7 +179,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Drill:
-    """A backup restored for practice. `fault`: what `migrate --check` in the artefact of its time had to say."""
+    """A backup restored for practice. `fault`: what `migrate --check` of its time's artefact has to say."""
 
     backup: str
     image: str | None  # None: nothing ran when it was taken, so no artefact was asked

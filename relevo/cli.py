@@ -168,6 +168,18 @@ def rollback(stack: StackOption = "local", yes: YesOption = False) -> None:
 
 
 @app.command()
+def recover(stack: StackOption = "local") -> None:
+    """Come back from a release that has failed on an instance or in smoke.
+
+    For stacks with relevo:onFailure: rollback, whose pulumi up does it by itself; by hand where another pulumi
+    than make setup's is used. Nothing is done where the record does not ask for it.
+    """
+    from relevo import recovery
+
+    recovery.recover(Project.here(), stack, say=say)
+
+
+@app.command()
 def status(stack: StackOption = "local") -> None:
     """Show what runs, the last release, and what to try next."""
     from relevo import situation
@@ -220,6 +232,51 @@ def backup(stack: StackOption = "local") -> None:
 
     taken = backups.take(Project.here(), stack)
     print(f"{taken.name}: {taken.bytes} bytes in {taken.location}, verified")
+
+
+@app.command("restore")
+def restore_(
+    backup: Annotated[
+        str | None, typer.Argument(help="Its name; left out: the one that the way back needs.")
+    ] = None,
+    stack: StackOption = "local",
+    yes: YesOption = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Back to what was put aside last.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="List what is kept beside.")] = False,
+    drop: Annotated[str | None, typer.Option("--drop", help="Remove one that is kept, by its id.")] = None,
+) -> None:
+    """Bring a backup back: database and media.
+
+    Into a database beside; shows what was written since and would be lost, asks, and switches. What served
+    is kept.
+    """
+    from relevo import restore as restores
+
+    project = Project.here()
+    confirm = None if yes else (lambda: typer.confirm("Switch to it?"))
+    if show:
+        print("\n".join(restores.listed(project, stack)))
+    elif drop:
+        restores.drop(project, stack, drop)
+        print(f"{drop} is gone")
+    elif undo:
+        restores.undo(project, stack, confirm=confirm, say=say)
+    else:
+        restores.restore(project, stack, backup, confirm=confirm, say=say)
+
+
+@app.command("drill")
+def drill_(
+    backup: Annotated[str | None, typer.Argument(help="Its name; left out: the newest.")] = None,
+    stack: StackOption = "local",
+) -> None:
+    """Restore a backup for practice, and say how long that takes.
+
+    Into a scratch database, which is counted and asked by the artefact of its time; then it is dropped.
+    """
+    from relevo import drill as drills
+
+    print(drills.drill(Project.here(), stack, backup))
 
 
 @app.command("cost")

@@ -13,7 +13,17 @@ OURS = ("components", "stacks", "relevo")
 SOURCES = sorted(path for package in OURS for path in (ROOT / package).rglob("*.py"))
 # What every target is made of besides its own.
 SHARED = tuple(
-    f"components.{name}" for name in ("target", "masking", "templates", "capacity", "startup", "dumping")
+    f"components.{name}"
+    for name in (
+        "target",
+        "masking",
+        "templates",
+        "capacity",
+        "startup",
+        "dumping",
+        "comparing",
+        "restoring",
+    )
 )
 # What a target has of the release: what an artefact is, and how a process is asked by a scenario.
 OF_RELEASE = tuple(f"components.release.{name}" for name in ("manifest", "aside", "verification.Result"))
@@ -22,13 +32,15 @@ MAY_IMPORT = {
     "components.target": ("components.release.manifest", "components.release.verification.Result"),
     "components.capacity": ("components.target",),
     "components.dumping": ("components.target",),
+    "components.comparing": ("components.target",),
+    "components.restoring": ("components.target", "components.dumping", "components.comparing"),
     "components.release": ("components.target", "components.masking", "components.release"),
     "components.azure": (*SHARED, "components.azure", *OF_RELEASE),
     "components.local": (*SHARED, "components.local", *OF_RELEASE),
     "stacks": ("components", "stacks"),
     "relevo": OURS,
 }
-PURE = ("manifest", "pipeline", "plan", "reading", "record", "rollback", "spec")
+PURE = ("manifest", "pipeline", "plan", "reading", "record", "rollback", "spec", "way_back")
 ORDERED_SIDE_EFFECTS = ("pulumi", "pulumi_command", "subprocess", "httpx", "os", "socket", "shutil")
 
 

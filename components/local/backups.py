@@ -39,6 +39,22 @@ class Backups:
     timeout: float
     held: Sequence[int] = ()
 
+    def find(self, name: str) -> Backup:
+        """Raises `TargetError` if there is none of this name."""
+        backup = self._read(self.layout.backups / name)
+        if backup is None or not backup.verified:
+            raise TargetError(
+                f"{name} is not a verified backup in {self.layout.backups}, but only such a one is restored; "
+                f"name one that is there."
+            )
+        return backup
+
+    def dump_of(self, name: str) -> Path:
+        return self.layout.backups / name / "database.dump"
+
+    def media_of(self, name: str) -> Path:
+        return self.layout.backups / name / "media.tar"
+
     def take(self, name: str, *, keep: int, protected: Collection[str]) -> Backup:
         """A verified backup called `name`; the one of that name if there is. Raises `TargetError`."""
         existing = self._read(self.layout.backups / name)
@@ -47,9 +63,9 @@ class Backups:
         for left_over in self.layout.backups.glob(f"*{PARTIAL}"):
             shutil.rmtree(left_over)
         partial = self.layout.backups / f"{name}{PARTIAL}"
-        dumping = self._dumping()
+        dumping = self.dumping()
         with connect(self.server, self.secrets, database=self.database) as connection:
-            self._check_space(connection)
+            self.check_space(connection)
             partial.mkdir(mode=0o700)
             rows = dumping.dump(connection, partial / "database.dump")
         files = self._archive(partial / "media.tar")
@@ -99,8 +115,8 @@ class Backups:
                 folder = self.layout.backups / backup.name
                 shutil.rmtree(folder.rename(folder.with_name(f"{backup.name}{PARTIAL}")))
 
-    def _check_space(self, connection: psycopg.Connection) -> None:
-        """Room for the dump, the media and the scratch database, before anything is written."""
+    def check_space(self, connection: psycopg.Connection) -> None:
+        """Room for the media once more, and for a dump and a second database, before anything is written."""
         row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
         media = sum(path.stat().st_size for path in self.layout.media.rglob("*") if path.is_file())
         data = Postgres(self.layout).data  # None: the server's disk is another's business
@@ -111,18 +127,22 @@ class Backups:
             free = shutil.disk_usage(folder).free
             if free < needed + SPARE_BYTES:
                 raise TargetError(
-                    f"{folder} has {free // 2**20} MB free, but a verified backup needs "
-                    f"{(needed + SPARE_BYTES) // 2**20}"
-                    f" MB; free some space, or lower relevo:backup.keep."
+                    f"{folder} has {free // 2**20} MB free, but a backup and its restore need "
+                    f"{(needed + SPARE_BYTES) // 2**20} MB; free some space, or lower relevo:backup.keep."
                 )
 
-    def _dumping(self) -> Dumping:
+    def dumping(self) -> Dumping:
         return Dumping(
             database=self.database,
-            connect=lambda database: connect(self.server, self.secrets, database=database or "postgres"),
-            tool=self._run,
-            scratch=f"{SCRATCH}_{self.layout.digest}_",  # the server may be shared with other stacks
+            connect=self.connect,
+            tool=self.tool,
+            scratch=self.scratch,
         )
+
+    @property
+    def scratch(self) -> str:
+        """Begins the names of scratch databases: the server may be shared with other stacks."""
+        return f"{SCRATCH}_{self.layout.digest}_"
 
     def _archive(self, file: Path) -> dict[str, int]:
         """Media into a tar file; returns path → size."""
@@ -152,7 +172,10 @@ class Backups:
                 f"again."
             )
 
-    def _run(self, tool: str, *arguments: str, connect: bool = True) -> None:
+    def connect(self, database: str | None) -> psycopg.Connection:
+        return connect(self.server, self.secrets, database=database or "postgres")
+
+    def tool(self, tool: str, *arguments: str, connect: bool = True) -> None:
         server = self.server
         where = [f"--host={server.host}", f"--port={server.port}", f"--username={server.role}"]
         where.append("--no-password")
@@ -181,5 +204,5 @@ class Backups:
         if done.returncode != 0:
             detail = " ".join(done.stderr.split())[-400:]
             raise TargetError(
-                f"{tool} fails ({detail}), but a release needs a verified backup; correct that."
+                f"{tool} fails ({detail}), but backups are made and restored by it; correct that."
             )

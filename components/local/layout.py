@@ -88,6 +88,10 @@ class Layout:
     def media(self) -> Path:
         return self.root / "media"
 
+    def media_beside(self, id: str) -> Path:
+        """The media of a database beside, `Beside.id`."""
+        return self.root / f"media.{id}"
+
     @property
     def backups(self) -> Path:
         return self.root / "backups"

@@ -11,6 +11,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from components.local.launch import Launch, digest12
 from components.local.layout import Layout
 from components.local.machine import balancer
 from components.local.postgres import connect
+from components.local.restores import Restores
 from components.local.server import Server
 from components.local.supervisor import Program, Supervisor
 from components.local.vault import Vault
@@ -34,10 +36,13 @@ from components.target import (
     DJANGO_FACTS,
     Artefact,
     Backup,
+    Beside,
+    Comparison,
     Completed,
     DatabaseFacts,
     Deployment,
     DjangoFacts,
+    Drill,
     Instance,
     TargetError,
 )
@@ -176,6 +181,30 @@ class LocalOperations:
 
     def last_backup(self) -> Backup | None:
         return self._backups().last()
+
+    def restore(self, backup: str, *, image: str | None) -> Beside:
+        return self._restores().restore(backup, image=image)
+
+    def beside(self) -> list[Beside]:
+        return self._restores().beside()
+
+    def compare(self, id: str) -> Comparison:
+        return self._restores().compare(id)
+
+    def switch(self, id: str, *, image: str | None) -> Beside:
+        return self._restores().switch(id, image=image)
+
+    def remove(self, id: str) -> None:
+        self._restores().remove(id)
+
+    def drill(self, backup: str, *, image: str | None, release: str) -> Drill:
+        with self._restores().scratch(backup) as (restored, database):
+            if image is None:
+                return restored
+            elsewhere = {**self._facts, "database": {**self._facts["database"], "name": database}}
+            check = ["manage.py", "migrate", "--check"]
+            done = self._run(image, check, release=release, process="manage", facts=elsewhere)
+            return replace(restored, image=image, fault=done.last_line if done.status else None)
 
     # -- instances and processes -----------------------------------------------------------------------
     def drain(self, name: str, *, timeout: float) -> None:
@@ -368,12 +397,19 @@ class LocalOperations:
         return {launch.deployment.image for name in names if (launch := self._launch(name))}
 
     def _run(
-        self, image: str, arguments: Sequence[str], *, release: str, process: str, show: bool = True
+        self,
+        image: str,
+        arguments: Sequence[str],
+        *,
+        release: str,
+        process: str,
+        show: bool = True,
+        facts: Mapping[str, Any] | None = None,
     ) -> Completed:
         project = self._store.materialise(image, self._facts["app"])
         environment = self._store.environment(image)
         launch = Launch(
-            facts=self._facts,
+            facts=facts or self._facts,
             process=process,
             name="manage",
             deployment=Deployment(image=image, version=self._manifest(image).version, release=release),
@@ -405,6 +441,9 @@ class LocalOperations:
             timeout=self._facts["limits"]["command_seconds"],
             held=self._held(),
         )
+
+    def _restores(self) -> Restores:
+        return Restores(backups=self._backups())
 
     def _held(self) -> tuple[int, ...]:
         return () if self._lock is None else (self._lock,)

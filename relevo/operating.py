@@ -1,0 +1,25 @@
+"""A stack as the steps of its last release knew it, whichever its target: read from the engine's state."""
+
+from __future__ import annotations
+
+import json
+
+from components.release.context import SPEC, TARGET, Context, StepFailed
+from relevo import engine
+from relevo.errors import RelevoError
+from relevo.project import Project
+
+FIRST = "open-record"
+
+
+def context(project: Project, stack: str) -> Context:
+    """Raises `RelevoError` where nothing was released yet."""
+    exported = json.loads(engine.output(project, "stack", "export", "--stack", stack))
+    for resource in reversed(exported["deployment"].get("resources", [])):
+        if resource["urn"].endswith(f"::{FIRST}"):
+            environment = resource["inputs"]["environment"]
+            try:
+                return Context.load(environment[TARGET], environment[SPEC])
+            except StepFailed as fault:
+                raise RelevoError(str(fault)) from None
+    raise RelevoError(f"stack {stack} was never released, but a release is what is looked at; run pulumi up.")

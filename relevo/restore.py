@@ -1,0 +1,168 @@
+"""A backup in place of the database and media that serve: brought beside, compared, asked for, switched."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from components.release import logbook, record, way_back
+from components.release.context import Context
+from components.release.record import Release
+from components.release.responsible import who
+from components.target import Beside, Comparison, TargetError
+from relevo import operating, pin
+from relevo.errors import RelevoError
+from relevo.project import Project
+
+STEP = "restore"
+Say = Callable[[str], None]
+Confirm = Callable[[], bool] | None  # None: not asked
+
+
+def restore(project: Project, stack: str, backup: str | None, *, confirm: Confirm, say: Say) -> None:
+    """`backup`: None for the one that a way back needs. Raises `RelevoError` or `TargetError`.
+
+    Nothing is lost for good: what served is kept beside. Afterwards the artefact is pinned that ran when the
+    backup was taken.
+    """
+    context = operating.context(project, stack)
+    with context.operations.exclusive(STEP):
+        context.operations.beside()  # completes a switch that was killed
+        known = context.releases()
+        chosen = backup or _needed(project, stack, context, known)
+        served = way_back.served_at(chosen, known)
+        if served is not None:
+            context.operations.artefact(served.image)  # raises for one that is not there any more
+        say(f"restoring {chosen} into a database beside the one that serves …")
+        began = time.monotonic()
+        brought = context.operations.restore(chosen, image=served.image if served else None)
+        say(f"{brought.database} is whole and counted, in {time.monotonic() - began:.1f} s")
+        if not _switch(context, brought, confirm=confirm, say=say):
+            context.operations.remove(brought.id)
+            return
+    _pin(project, stack, brought.image, say)
+
+
+def undo(project: Project, stack: str, *, confirm: Confirm, say: Say) -> None:
+    """The database and media that were put aside last, in their place again; the same other way round."""
+    context = operating.context(project, stack)
+    with context.operations.exclusive(STEP):
+        kept = next((beside for beside in context.operations.beside() if beside.kept), None)
+        if kept is None:
+            raise RelevoError(f"stack {stack} has no database that was put aside; relevo restore makes one.")
+        if not _switch(context, kept, confirm=confirm, say=say):
+            return
+    _pin(project, stack, kept.image, say)
+
+
+def drop(project: Project, stack: str, id: str) -> None:
+    """What lies beside by this id, for good. Raises `TargetError`."""
+    context = operating.context(project, stack)
+    with context.operations.exclusive(STEP):
+        context.operations.remove(id)
+
+
+def listed(project: Project, stack: str) -> list[str]:
+    """What lies beside, with the commands that are for it."""
+    context = operating.context(project, stack)
+    with context.operations.exclusive(STEP):
+        found = context.operations.beside()
+    lines = []
+    for beside in found:
+        of = f"restored from {beside.backup}" if beside.backup else "as it was before"
+        lines += [
+            f"{beside.id}  {beside.database}, {of}",
+            f"  drop it        relevo restore --drop {beside.id} --stack {stack}",
+        ]
+    if any(beside.kept for beside in found):
+        lines.append(f"switch back to the first one: relevo restore --undo --stack {stack}")
+    return lines or [f"nothing is kept beside the database of stack {stack}"]
+
+
+def table(compared: Comparison) -> list[str]:
+    """What would be lost, for people."""
+    if not compared.changes and not compared.migrations:
+        return ["nothing was written since: no row, no file, no migration is lost"]
+    width = max((len(change.table) for change in compared.changes), default=0)
+    lines = [f"  {'written since':{width}}  {'inserted':>9}  {'updated':>9}  {'deleted':>9}"]
+    for change in compared.changes:
+        updated = "?" if change.updated is None else change.updated
+        columns = f"  and the values of {', '.join(change.columns)}" if change.columns else ""
+        lines.append(
+            f"  {change.table:{width}}  {change.inserted:>9}  {updated:>9}  {change.deleted:>9}{columns}"
+        )
+    if any(change.updated is None for change in compared.changes):
+        lines.append("  ?: without a primary key, rows can only be counted")
+    if compared.migrations:
+        lines.append(f"  migrations that go: {', '.join(compared.migrations)}")
+    return lines
+
+
+# -- inside ------------------------------------------------------------------------------------------------
+def _needed(project: Project, stack: str, context: Context, known: Sequence[Release]) -> str:
+    pinned = pin.pinned(project.configuration(stack)) or context.spec.image
+    manifest = context.operations.artefact(pinned).manifest
+    found = way_back.backup_for(manifest, context.operations.applied_migrations(), known)
+    if found is None:
+        raise RelevoError(
+            f"the record of stack {stack} has no backup of before a release, but one is restored; name it: "
+            f"relevo restore NAME --stack {stack}."
+        )
+    return found
+
+
+def _switch(context: Context, chosen: Beside, *, confirm: Confirm, say: Say) -> bool:
+    """Compare, ask, switch and record. False: not wanted."""
+    operations = context.operations
+    serving = way_back.schema_is_of(record.parse(operations.read_record()))
+    compared = operations.compare(chosen.id)
+    for line in table(compared):
+        say(line)
+    say("what serves now is kept beside with these rows; its sessions end, so requests may fail")
+    if confirm is not None and not confirm():
+        say("nothing was changed")
+        return False
+    data = {
+        "id": chosen.id,
+        "backup": chosen.backup,
+        "lost": [asdict(change) for change in compared.changes],
+        "reversed": list(compared.migrations),
+        **who(context.spec.responsible),
+    }
+    with _recorded(context, chosen.image, data) as more:
+        kept = operations.switch(chosen.id, image=serving)
+        applied = sorted(f"{app}.{name}" for app, name in operations.applied_migrations())
+        more |= {"kept": kept.database, "kept_id": kept.id, "schema": applied}
+    say(f"switched; the database of before is {kept.database}")
+    say(f"  back to it     relevo restore --undo --stack {context.stack}")
+    say(f"  without it     relevo restore --drop {kept.id} --stack {context.stack}")
+    return True
+
+
+@contextlib.contextmanager
+def _recorded(context: Context, image: str | None, data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What is put into the yielded map is recorded as well."""
+    more: dict[str, Any] = {}
+    logbook.write(context.operations, "restore started", image=image, data=data)
+    began = time.monotonic()
+    try:
+        yield more
+    except BaseException as fault:
+        error = " ".join(str(fault).split())
+        with contextlib.suppress(TargetError):
+            logbook.write(context.operations, "restore failed", image=image, error=error, data=data)
+        raise
+    seconds = time.monotonic() - began
+    logbook.write(context.operations, "restore done", image=image, seconds=seconds, data={**data, **more})
+
+
+def _pin(project: Project, stack: str, image: str | None, say: Say) -> None:
+    if image is None:
+        say("which artefact ran on it is not known; pin that one, and run pulumi up")
+        return
+    before = pin.pin(project.configuration(stack), image)
+    what = "is pinned as before" if before == image else "is pinned, which ran on it"
+    say(f"{image} {what}; run it: pulumi up --stack {stack}")
