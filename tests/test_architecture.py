@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "relevo": OURS,
 }
 PURE = ("manifest", "pipeline", "plan", "reading", "record", "rollback", "spec", "way_back")
+PURE += ("history", "recorded_schema", "reversal")
 ORDERED_SIDE_EFFECTS = ("pulumi", "pulumi_command", "subprocess", "httpx", "os", "socket", "shutil")
 
 

@@ -12,13 +12,14 @@ from typing import Any, Self
 
 from components.masking import Masking
 from components.release import logbook, record
-from components.release.manifest import Manifest
 from components.release.record import Event, Release
 from components.release.spec import Spec
-from components.target import Operations, TargetError, load_operations
+from components.target import Artefact, Operations, TargetError, load_operations
 
 TARGET = "RELEVO_TARGET"
 SPEC = "RELEVO_RELEASE"
+APPROVED = "RELEVO_APPROVED_PREVIEW"
+DECIDED = "RELEVO_DECIDED_AT"
 SOURCE = "take both from a step's environment in pulumi stack export"
 
 
@@ -95,7 +96,7 @@ class Context:
     def write(
         self,
         event: Event,
-        release: str,
+        release: str | None,
         *,
         step: str | None = None,
         seconds: float | None = None,
@@ -113,14 +114,14 @@ class Context:
             data=data,
         )
 
-    def manifests_of_earlier(self) -> list[Manifest]:
-        """Manifests of the releases in the record, newest first, as far as their artefacts are still kept."""
-        found: dict[str, Manifest] = {}
+    def earlier(self) -> list[Artefact]:
+        """Artefacts of the releases in the record, newest first, as far as they are still kept."""
+        found: dict[str, Artefact] = {}
         for release in reversed(self.releases()):
             if release.image in found or release.image == self.spec.image:
                 continue
             try:
-                found[release.image] = self.operations.artefact(release.image).manifest
+                found[release.image] = self.operations.artefact(release.image)
             except TargetError:
                 continue
         return list(found.values())

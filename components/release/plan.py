@@ -11,7 +11,7 @@ Key = tuple[str, str]
 
 def pending(manifest: Manifest, applied: Set[Key]) -> tuple[Migration, ...]:
     """The migrations that are still to be applied, in order."""
-    return tuple(migration for migration in manifest.migrations if not _is_applied(migration, applied))
+    return tuple(migration for migration in manifest.migrations if not is_applied(migration, applied))
 
 
 def breaking(manifest: Manifest, pending: Sequence[Migration], *, accepted: str | None) -> str | None:
@@ -29,7 +29,6 @@ def breaking(manifest: Manifest, pending: Sequence[Migration], *, accepted: str 
     )
 
 
-def _is_applied(migration: Migration, applied: Set[Key]) -> bool:
-    """A squashed migration counts as applied when all that it replaces is (Django's MigrationLoader)."""
-    replaced = bool(migration.replaces) and all(key in applied for key in migration.replaces)
-    return migration.key in applied or replaced
+def is_applied(migration: Migration, applied: Set[Key]) -> bool:
+    """A squashed migration is when all that it replaces is, whatever its own row says (MigrationLoader)."""
+    return applied >= set(migration.replaces or (migration.key,))

@@ -1,84 +1,125 @@
-"""Whether an artefact can run on the schema that the database has. Pure."""
+"""Whether an artefact can run on the schema that the database has, or after which rewind. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
-from components.release.manifest import Manifest, Migration
+from components.release.history import History, known_to
+from components.release.manifest import Manifest
 from components.release.plan import Key
-from components.release.record import Release, backup_without, is_older_than
+from components.release.record import Release, backup_without, is_older_than, last_good
+from components.release.reversal import Impossible, reversal
+from components.target import Artefact
+
+RISK = "requests may fail from then until the last instance is replaced"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewind:
+    """Migrations to be reversed before the older artefact can run, by an artefact that knows them."""
+
+    image: str  # by which `commands` are run
+    version: str
+    commands: tuple[Key, ...]  # (app, name or "zero") for `migrate`, in this order
+    reverses: tuple[str, ...]  # "app.name", in the order in which they are reversed
+
+    def __str__(self) -> str:
+        commands = ", then ".join(f"migrate {app} {name}" for app, name in self.commands)
+        return f"{self.version} reverses {', '.join(self.reverses)} ({commands}), and {RISK}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """Migrations that the artefact does not know and can live with; else why it cannot. No refusal: it runs.
+    """What is to become of migrations that the artefact does not know.
 
-    `left_applied` only add to the schema; `left_behind` are of apps that the artefact has no more.
+    Neither `rewind` nor `refusal`: it runs on the schema as it is. `left_applied` only add to the schema;
+    `left_behind` are of apps that the artefact has no more.
     """
 
-    left_applied: tuple[str, ...]
-    left_behind: tuple[str, ...]
-    refusal: str | None
+    left_applied: tuple[str, ...] = ()
+    left_behind: tuple[str, ...] = ()
+    rewind: Rewind | None = None
+    refusal: str | None = None
+
+    def lines(self) -> Iterator[str]:
+        """For people. Of a refusal there is nothing but itself to tell."""
+        if self.rewind:
+            yield f"REWIND: {self.rewind}"
+        if self.left_applied:
+            yield f"left applied, they only add: {', '.join(self.left_applied)}"
+        if self.left_behind:
+            yield f"left applied, their apps are removed: {', '.join(self.left_behind)}"
+        if self == Decision():
+            yield "nothing to rewind: the artefact knows every applied migration"
 
 
 def decide(
-    target: Manifest, applied: Set[Key], earlier: Sequence[Manifest], known_releases: Sequence[Release]
+    target: Manifest, applied: Set[Key], earlier: Sequence[Artefact], known_releases: Sequence[Release]
 ) -> Decision:
-    """Whether `target` can run on what is `applied`.
+    """Whether, or how, `target` can run on what is `applied`.
 
-    `earlier` are the manifests of releases that ran here, newest first: they say what the surplus does. A
+    `earlier` are the artefacts of releases that ran here, newest first: they say what the surplus does. A
     surplus that only adds to the schema stays, since the rolling release has already run both versions side
     by side on it. So does that of an app which the project has no more: Django leaves its tables alone.
+    Whatever else there is must be reversed, by one artefact, without touching what the target has; that the
+    rest stays applied makes the outcome the same however often a rewind was interrupted.
+
     `known_releases` are those of the record, which names the backup for the remedy.
     """
-    known = known_to(target)
-    described: dict[Key, Migration] = {}
-    for manifest in earlier:
-        for migration in manifest.migrations:
-            for key in (migration.key, *migration.replaces):
-                described.setdefault(key, migration)
-    ours = {app for app, _ in known} | {app for app, _ in described}
-    unknown = sorted(
-        key for key in applied - known if key[0] in ours and not _is_squash_of(described.get(key), known)
-    )
-    removed = _removed_apps(target, unknown, earlier, known_releases)
+    manifests = [artefact.manifest for artefact in earlier]
+    history = History([target, *manifests])
+    rows, known = history.rows(applied), history.known_to(target)
+    ours = {app for app, _ in known} | {app for app, _ in history.described}
+    unknown = sorted(key for key in rows - known if key[0] in ours)
+    removed = _removed_apps(target, unknown, manifests, known_releases)
+    left_behind = _names([key for key in unknown if key[0] in removed])
     surplus = [key for key in unknown if key[0] not in removed]
-    harmless = [key for key in surplus if key in described and described[key].effect == "additive"]
-    names = tuple(f"{app}.{name}" for app, name in surplus)
-    if len(harmless) == len(surplus):
-        behind = tuple(f"{app}.{name}" for app, name in unknown if app in removed)
-        return Decision(left_applied=names, left_behind=behind, refusal=None)
-    lasting = [
-        f"{app}.{name}"
-        for app, name in surplus
-        if (app, name) not in described or not described[app, name].reversible
-    ]
-    backup = backup_without(known_releases, names)
-    restore = (
-        f"restore the backup {backup}" if backup else "restore the backup taken before they were applied"
-    )
-    if lasting:
-        reason = f"of which {', '.join(lasting)} cannot be reversed"
-        remedy = f"pin a version that knows them, or {restore} (rows written since are lost)"
-    else:
-        reason = "which change what it relies on"
-        apps = sorted({app for app, _ in surplus})
-        heads = ", ".join(f"manage.py migrate {app} {_head(target, app)}" for app in apps)
-        remedy = f"reverse them with the newer artefact ({heads}), or {restore}"
+    strange = [key for key in surplus if key not in history.described]
+    harmful = [key for key in surplus if key in strange or history.described[key].effect != "additive"]
+    if not harmful:
+        return Decision(left_applied=_names(surplus), left_behind=left_behind)
+
+    reasons = [f"of which {', '.join(_names(strange))} are in no artefact that is kept"] if strange else []
+    succeeded = last_good(known_releases)
+    for artefact in sorted(earlier, key=lambda one: succeeded is None or one.image != succeeded.image):
+        if not known_to(artefact.manifest) >= set(harmful):
+            continue
+        try:
+            found = reversal(artefact.manifest, applied, harmful, surplus=set(surplus))
+            _require_known(rows, {app for app, _ in found.reverses}, artefact.manifest, history)
+        except Impossible as reason:
+            reasons.append(str(reason))
+            continue
+        return Decision(
+            left_applied=_names([key for key in surplus if key not in found.rows]),
+            left_behind=left_behind,
+            rewind=Rewind(
+                image=artefact.image,
+                version=artefact.manifest.version,
+                commands=found.commands,
+                reverses=_names(found.reverses),
+            ),
+        )
+    reason = reasons[0] if reasons else "which no single artefact knows all of"
+    backup = backup_without(known_releases, _names(surplus)) or "taken before they were applied"
     return Decision(
-        left_applied=(),
-        left_behind=(),
-        refusal=(
-            f"the database has migrations that {target.version} does not know ({', '.join(names)}), "
-            f"{reason}; {remedy}"
-        ),
+        refusal=f"the database has migrations that {target.version} does not know "
+        f"({', '.join(_names(surplus))}), {reason}; pin a version that knows them, or restore the backup "
+        f"{backup} (rows written since are lost)"
     )
 
 
-def known_to(manifest: Manifest) -> Set[Key]:
-    return {key for migration in manifest.migrations for key in (migration.key, *migration.replaces)}
+def _require_known(rows: Set[Key], apps: Set[str], manifest: Manifest, history: History) -> None:
+    """Raises `Impossible` if the apps have something that the artefact does not know.
+
+    It may have the same by another name: when what a squashed migration had replaced is deleted, that is a
+    migration like any other, and reversing it would take away what is older.
+    """
+    strange = sorted(key for key in rows - history.known_to(manifest) if key[0] in apps)
+    if strange:
+        raise Impossible(f"but {manifest.version} does not know {', '.join(_names(strange))}")
 
 
 def _removed_apps(
@@ -103,10 +144,5 @@ def _removed_apps(
     return apps - {app for app, _ in new}
 
 
-def _is_squash_of(migration: Migration | None, known: Set[Key]) -> bool:
-    """Whether it is only another name for what is known: Django records a squash beside what it replaces."""
-    return migration is not None and bool(migration.replaces) and set(migration.replaces) <= known
-
-
-def _head(manifest: Manifest, app: str) -> str:
-    return next(iter(manifest.heads.get(app, ())), "zero")
+def _names(keys: Collection[Key]) -> tuple[str, ...]:
+    return tuple(f"{app}.{name}" for app, name in keys)

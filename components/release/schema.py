@@ -8,27 +8,33 @@ from typing import Self
 
 from components.release import record
 from components.release.context import Context
+from components.release.history import known_to
 from components.release.manifest import Manifest, Migration
 from components.release.plan import Key, breaking, pending
 from components.release.record import Release
-from components.release.rollback import Decision, decide, known_to
+from components.release.rollback import Decision, decide
+from components.target import Artefact
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schema:
-    """`target` is what is to be released; `earlier` as of `Context.manifests_of_earlier`."""
+    """`target` is what is to be released; `earlier` as of `Context.earlier`."""
 
     target: Manifest
     applied: Set[Key]
-    earlier: tuple[Manifest, ...]
+    earlier: tuple[Artefact, ...]
     releases: tuple[Release, ...]
 
     @classmethod
     def read(cls, context: Context, target: Manifest) -> Self:
+        """As the database has it. Raises `TargetError`."""
+        return cls.of(context, target, context.operations.applied_migrations())
+
+    @classmethod
+    def of(cls, context: Context, target: Manifest, applied: Set[Key]) -> Self:
         """Raises `TargetError`."""
-        applied = context.operations.applied_migrations()
         # Each artefact that is read is verified, file by file: only where one has something to tell.
-        earlier = context.manifests_of_earlier() if applied - known_to(target) else []
+        earlier = context.earlier() if applied - known_to(target) else []
         return cls(target=target, applied=applied, earlier=tuple(earlier), releases=tuple(context.releases()))
 
     def way_back(self) -> Decision:
@@ -36,6 +42,10 @@ class Schema:
 
     def pending(self) -> tuple[Migration, ...]:
         return pending(self.target, self.applied)
+
+    def names(self) -> list[str]:
+        """What is applied, for the record."""
+        return sorted(f"{app}.{name}" for app, name in self.applied)
 
     def breaks(self, *, accepted: str | None) -> str | None:
         """Why `pending` may not be applied; None: it may. `accepted` as of `plan.breaking`."""

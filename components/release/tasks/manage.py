@@ -52,12 +52,17 @@ def check(context: Context, release: Release) -> Mapping[str, Any]:
 def migrate(context: Context, release: Release) -> Mapping[str, Any]:
     """The plan is recorded as it is done."""
     manifest = context.operations.artefact(context.spec.image).manifest
-    applying = pending(manifest, context.operations.applied_migrations())
+    before = context.operations.applied_migrations()
+    applying = pending(manifest, before)
     if not applying:
         print("nothing to migrate", flush=True)
     manage(context, release, ["migrate", "--plan"])
     manage(context, release, ["migrate", "--noinput"])
-    return {"applied": [str(migration) for migration in applying]}
+    rows = {key for migration in applying for key in (migration.key, *migration.replaces)}
+    return {
+        "applied": [str(migration) for migration in applying],
+        "schema": sorted(f"{app}.{name}" for app, name in before | rows),
+    }
 
 
 def collectstatic(context: Context, release: Release) -> Mapping[str, Any]:

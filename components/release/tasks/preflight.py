@@ -44,7 +44,8 @@ def preflight(context: Context, release: Release) -> Mapping[str, Any]:
     except TargetError as fault:
         tell("schema can be read", str(fault))
     else:
-        tell("schema knows the way back", schema.way_back().refusal)
+        decision = schema.way_back()
+        tell("schema knows the way back", decision.refusal, "; ".join(decision.lines()))
         accepted = context.spec.accept_incompatible
         tell("migrations let the running version live", schema.breaks(accepted=accepted))
         check("database has what the migrations need", lambda: context.operations.unmet(manifest))
@@ -65,7 +66,7 @@ def preflight(context: Context, release: Release) -> Mapping[str, Any]:
     pending = schema.pending()
     for migration in pending:
         print(f"migrate will apply {migration} ({migration.effect})", flush=True)
-    return {"pending": [str(migration) for migration in pending]}
+    return {"pending": [str(migration) for migration in pending], "schema": schema.names()}
 
 
 def found(judge: Callable[[], Fault]) -> Fault:

@@ -1,29 +1,108 @@
-"""rewind: whether this artefact can run on the schema as it is; it takes the direct way, or stops."""
+"""rewind: whether this artefact can run on the schema as it is; what it cannot live with is reversed.
+
+By the artefact that knows it, after the backup of this release, and exactly as `rollback.decide` says. What
+an interrupted rewind has reversed is not applied any more: the next one decides on what is left.
+"""
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Mapping
 from typing import Any
 
+from components.release import django_plan
 from components.release.context import Context, StepFailed
 from components.release.record import Release
+from components.release.rollback import Rewind
 from components.release.running import main
 from components.release.schema import Schema
+from components.release.tasks.manage import reason
 
 
 def rewind(context: Context, release: Release) -> Mapping[str, Any]:
     manifest = context.operations.artefact(context.spec.image).manifest
-    decision = Schema.read(context, manifest).way_back()
+    schema = Schema.read(context, manifest)
+    decision = schema.way_back()
     if decision.refusal:
         raise StepFailed(f"{decision.refusal}.")
-    if decision.left_applied:
-        print(f"left applied, they only add: {', '.join(decision.left_applied)}", flush=True)
-    if decision.left_behind:
-        print(f"left applied, their apps are removed: {', '.join(decision.left_behind)}", flush=True)
-    if not decision.left_applied and not decision.left_behind:
-        print("nothing to rewind: the artefact knows every applied migration", flush=True)
-    return {"left_applied": list(decision.left_applied), "left_behind": list(decision.left_behind)}
+    for line in decision.lines():
+        print(line, flush=True)
+    if decision.rewind:
+        require_backup(release)
+        require_same_plan(context, release, decision.rewind)
+        schema = reverse(context, release, schema, decision.rewind)
+    return {
+        "left_applied": list(decision.left_applied),
+        "left_behind": list(decision.left_behind),
+        "reversed": reversed_in(release, schema),
+        "schema": schema.names(),
+    }
+
+
+def require_backup(release: Release) -> None:
+    """Reversing loses what the newer version has written in its own columns and tables."""
+    if release.done.get("backup", {}).get("verified") is not True:
+        raise StepFailed(
+            f"the record has no verified backup of release {release.id}, but a rewind needs one; "
+            f"run pulumi up from the step backup on."
+        )
+
+
+def require_same_plan(context: Context, release: Release, rewind: Rewind) -> None:
+    """What Django itself would do must be what was decided. Nothing is changed here."""
+    call = f"show({[tuple(command) for command in rewind.commands]!r})  # to reverse {rewind.reverses!r}"
+    question = f"{inspect.getsource(django_plan)}\n\n{call}"
+    done = context.operations.manage(rewind.image, ["shell", "-c", question], release=release.id)
+    answer = done.answer("unapplied")
+    if answer is None:
+        raise StepFailed(
+            f"Django's plan in {rewind.version} cannot be read ({reason(done.output)}), but nothing is "
+            f"reversed without it; correct that and run pulumi up, or pin {rewind.version}."
+        )
+    unapplied = {name: reversible for name, reversible in answer["unapplied"]}
+    if lasting := [name for name, reversible in unapplied.items() if not reversible]:
+        raise StepFailed(
+            f"Django in {rewind.version} cannot reverse {', '.join(lasting)}, although its manifest says so; "
+            f"pin {rewind.version}, or restore a backup."
+        )
+    if unapplied.keys() != set(rewind.reverses):
+        raise StepFailed(
+            f"Django in {rewind.version} would reverse {', '.join(unapplied) or 'nothing'}, but "
+            f"{', '.join(rewind.reverses)} was decided; pin {rewind.version}, or restore a backup."
+        )
+
+
+def reverse(context: Context, release: Release, before: Schema, rewind: Rewind) -> Schema:
+    """Run the commands. What is applied then is read again, and must do."""
+    for app, name in rewind.commands:
+        arguments = ["migrate", app, name, "--noinput"]
+        done = context.operations.manage(rewind.image, arguments, release=release.id)
+        if done.status != 0:
+            left = Schema.read(context, before.target)
+            gone = ", ".join(reversed_in(release, left)) or "nothing"
+            raise StepFailed(
+                f"manage.py migrate {app} {name} of {rewind.version} exited {done.status} "
+                f"({reason(done.output)}), reversed is {gone}; correct that and run pulumi up, which goes "
+                f"on, or pin {rewind.version}, which applies it again.",
+                {"schema": left.names()},
+            )
+    after = Schema.read(context, before.target)
+    decision = after.way_back()
+    if decision.refusal or decision.rewind:
+        raise StepFailed(
+            f"{rewind.version} has reversed all that it should, but the database still has more than "
+            f"{after.target.version} can live with ({decision.refusal or decision.rewind}); see who else "
+            f"migrates it, and run pulumi up.",
+            {"schema": after.names()},
+        )
+    return after
+
+
+def reversed_in(release: Release, schema: Schema) -> list[str]:
+    """What this release has reversed, also by tries that were killed: its preflight knew what was applied."""
+    before = release.done.get("preflight", {}).get("schema", ())
+    return sorted(set(before) - set(schema.names()))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,13 @@ VERSIONS = (
     manifest("v2", INITIAL, ADDS),
     manifest("v3", INITIAL, ADDS, migration("loans.0003_rename", "breaking")),
     manifest("v4", INITIAL, ADDS, migration("loans.0004_drop", "breaking", reversible=False)),
+    manifest(
+        "v5",
+        INITIAL,
+        ADDS,
+        migration("loans.0003_rename", "breaking"),
+        migration("loans.0004_fill", "opaque"),
+    ),
 )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,8 @@ class StandInOperations:
         self.backups: list[Backup] = []
         self.slots: dict[str, Slot] = {}
         self.completed: dict[str, Completed] = {}  # by the command's first word
+        self.managed: list[tuple[str, str]] = []  # image and command
+        self.lasting: set[tuple[str, str]] = set()  # what Django cannot reverse, whatever the manifest says
         self.errors: dict[str, list[str]] = {}  # image → what its log says of its start
         self.dies: set[str] = set()  # images whose processes end at once
         self.aside: dict[str, tuple[Result, ...]] = {}  # image → what it answers in a scratch instance
@@ -191,10 +194,25 @@ class StandInOperations:
         self, image: str, arguments: Sequence[str], *, release: str, process: str = "manage"
     ) -> Completed:
         self._called("manage", " ".join(arguments))
+        self.managed.append((image, " ".join(arguments)))
         done = self.completed.get(arguments[0], Completed(status=0, output="", seconds=0.0))
         if done.status == 0 and arguments[0] == "migrate" and "--noinput" in arguments:
-            self.applied |= {migration.key for migration in self.manifests[image].migrations}
+            if len(arguments) == 4:
+                self.applied -= set(self._following(image, *arguments[1:3]))
+            else:
+                self.applied |= {migration.key for migration in self.manifests[image].migrations}
+        if arguments[0] == "shell" and not done.output:
+            commands = ast.literal_eval(arguments[2].rpartition("show(")[2].partition(")  #")[0])
+            rows = [key for command in commands for key in self._following(image, *command)]
+            unapplied = [(f"{app}.{name}", (app, name) not in self.lasting) for app, name in rows]
+            return replace(done, output=json.dumps({"unapplied": unapplied}))
         return done
+
+    def _following(self, image: str, app: str, name: str) -> list[tuple[str, str]]:
+        """What `migrate app name` unapplies where each migration depends on the one before it in its app."""
+        rows = [migration.key for migration in self.manifests[image].migrations if migration.app == app]
+        begin = 0 if name == "zero" else rows.index((app, name)) + 1
+        return [key for key in rows[begin:] if key in self.applied]
 
     def django_facts(self, image: str, *, release: str, process: str) -> DjangoFacts:
         self._called("django_facts", process)
@@ -272,14 +290,28 @@ def image(version: str) -> str:
 
 
 def migration(
-    key: str, effect: Any = "additive", *, reversible: bool = True, replaces: str = ""
+    key: str,
+    effect: Any = "additive",
+    *,
+    reversible: bool = True,
+    replaces: str = "",
+    after: str = "",
 ) -> Migration:
-    """From "app.name"; `replaces` is a list of such, separated by spaces."""
+    """From "app.name"; `replaces` and `after` are lists of such, separated by spaces."""
     app, _, name = key.partition(".")
-    replaced = tuple((word.partition(".")[0], word.partition(".")[2]) for word in replaces.split())
     return Migration(
-        app=app, name=name, effect=effect, reversible=reversible, operations=(), replaces=replaced
+        app=app,
+        name=name,
+        effect=effect,
+        reversible=reversible,
+        operations=(),
+        replaces=keys(replaces),
+        dependencies=keys(after),
     )
+
+
+def keys(words: str) -> tuple[tuple[str, str], ...]:
+    return tuple((word.partition(".")[0], word.partition(".")[2]) for word in words.split())
 
 
 def manifest(
@@ -289,8 +321,12 @@ def manifest(
     revision: str = "0123abc",
     built_at: str = "2026-11-24T12:00:00+00:00",
 ) -> Manifest:
+    """Where a migration does not say what it is after, it is after the one before it of its app."""
     heads: dict[str, tuple[str, ...]] = {}
+    chained: list[Migration] = []
     for one in migrations:
+        after = tuple((one.app, name) for name in heads.get(one.app, ()))
+        chained.append(replace(one, dependencies=one.dependencies or after))
         heads[one.app] = (one.name,)
     green = (Check(name="tests", passed=True),)
     return Manifest(
@@ -299,7 +335,7 @@ def manifest(
         built_at=built_at,
         lock="sha256:" + "1" * 64,
         python="3.11",
-        migrations=migrations,
+        migrations=tuple(chained),
         heads=heads,
         pipeline=green if pipeline is None else tuple(pipeline),
     )

@@ -82,14 +82,14 @@ def test_what_ran_before_is_known_newest_first_and_each_once(operations: StandIn
     for version in ("v1", "v2", "v1", "v3"):
         released(operations, version)
     made, _ = opened(operations, "v4")
-    assert [known.version for known in made.manifests_of_earlier()] == ["v3", "v1", "v2"]
+    assert [known.manifest.version for known in made.earlier()] == ["v3", "v1", "v2"]
 
 
 def test_what_is_released_now_does_not_count_as_earlier(operations: StandInOperations) -> None:
     for version in ("v1", "v2"):
         released(operations, version)
     made, _ = opened(operations, "v1")
-    assert [known.version for known in made.manifests_of_earlier()] == ["v2"]
+    assert [known.manifest.version for known in made.earlier()] == ["v2"]
 
 
 def test_what_is_not_kept_any_more_is_passed_over(operations: StandInOperations) -> None:
@@ -97,4 +97,4 @@ def test_what_is_not_kept_any_more_is_passed_over(operations: StandInOperations)
         released(operations, version)
     made, _ = opened(operations, "v3")
     del operations.manifests[image("v2")]
-    assert [known.version for known in made.manifests_of_earlier()] == ["v1"]
+    assert [known.manifest.version for known in made.earlier()] == ["v1"]
