@@ -25,7 +25,7 @@ IDS = re.compile(
 )
 ZONES = {"", "1", "2", "3"}  # the SDK's default is "", by which Azure chooses
 # ARM takes "West Europe" as well, but answers "westeurope", which would be a change at each refresh.
-LOCATION = re.compile(r"[a-z]+[a-z0-9]*")
+LOCATION = re.compile(r"[a-z]+[a-z0-9]*|Global")
 
 # "Naming rules and restrictions for Azure resources": input with a name → what ARM accepts.
 NAMES: Mapping[str, str] = {
