@@ -43,7 +43,10 @@ def test_check_fails_on_errors_only(operations: StandInOperations) -> None:
 def test_migrate_shows_its_plan_first_and_records_what_it_applied(operations: StandInOperations) -> None:
     released(operations, "v1")
     made, release = opened(operations, "v2")
-    assert manage.migrate(made, release) == {"applied": ["loans.0002_location"]}
+    assert manage.migrate(made, release) == {
+        "applied": ["loans.0002_location"],
+        "schema": ["loans.0001_initial", "loans.0002_location"],
+    }
     assert ran(operations) == ["migrate --plan", "migrate --noinput"]
     assert operations.applied == {("loans", "0001_initial"), ("loans", "0002_location")}
 
@@ -51,7 +54,7 @@ def test_migrate_shows_its_plan_first_and_records_what_it_applied(operations: St
 def test_nothing_to_migrate_is_said(operations: StandInOperations, capsys) -> None:
     released(operations, "v1")
     made, release = opened(operations, "v1")
-    assert manage.migrate(made, release) == {"applied": []}
+    assert manage.migrate(made, release) == {"applied": [], "schema": ["loans.0001_initial"]}
     assert "nothing to migrate" in capsys.readouterr().out
 
 

@@ -65,7 +65,10 @@ def recent_backup(operations: StandInOperations) -> None:
 def test_says_what_migrate_will_do(operations: StandInOperations, capsys) -> None:
     released(operations, "v1")
     made, release = opened(operations, "v2")
-    assert preflight(made, release) == {"pending": ["loans.0002_location"]}
+    assert preflight(made, release) == {
+        "pending": ["loans.0002_location"],
+        "schema": ["loans.0001_initial"],
+    }
     said = capsys.readouterr().out
     assert "migrate will apply loans.0002_location (additive)" in said
     assert "FAILED" not in said
@@ -74,7 +77,7 @@ def test_says_what_migrate_will_do(operations: StandInOperations, capsys) -> Non
 def test_a_first_release_needs_no_backup(operations: StandInOperations) -> None:
     operations.backups.clear()
     made, release = opened(operations, "v1")
-    assert preflight(made, release) == {"pending": ["loans.0001_initial"]}
+    assert preflight(made, release) == {"pending": ["loans.0001_initial"], "schema": []}
 
 
 def test_an_artefact_that_no_pipeline_has_seen(operations: StandInOperations) -> None:
@@ -219,10 +222,21 @@ def test_a_backup_that_is_too_old(operations: StandInOperations) -> None:
 
 def test_a_surplus_that_the_version_cannot_live_with(operations: StandInOperations) -> None:
     released(operations, "v1")
-    released(operations, "v3", accept_incompatible="v3")
+    released(operations, "v4", accept_incompatible="v4")
     said = faults(operations, "v2")
-    assert "v2 does not know (loans.0003_rename)" in said
-    assert "manage.py migrate loans 0002_location" in said
+    assert "v2 does not know (loans.0004_drop), of which loans.0004_drop cannot be reversed" in said
+
+
+def test_a_surplus_that_will_be_reversed_is_said_loudly(operations: StandInOperations, capsys) -> None:
+    released(operations, "v1")
+    released(operations, "v3", accept_incompatible="v3")
+    assert faults(operations, "v2") == ""
+    said = capsys.readouterr().out
+    assert (
+        "schema knows the way back: REWIND: v3 reverses loans.0003_rename (migrate loans 0002_location), and "
+        "requests may fail from then until the last instance is replaced"
+    ) in said
+    assert operations.acted("manage") == []
 
 
 def test_a_surplus_that_only_adds_is_no_fault(operations: StandInOperations) -> None:
@@ -368,7 +382,7 @@ def test_what_several_processes_have_in_common_is_said_once(operations: StandInO
 
 def test_all_faults_are_told_at_once(operations: StandInOperations, capsys) -> None:
     released(operations, "v1")
-    released(operations, "v3", accept_incompatible="v3")
+    released(operations, "v4", accept_incompatible="v4")
     known = operations.manifests[image("v2")].migrations
     changed = manifest("v2", *known, migration("loans.0005_more", "breaking"), pipeline=())
     operations.manifests[image("v2")] = changed
