@@ -84,6 +84,7 @@ def make(facts: Mapping[str, Any], *, image: str, password_version: str) -> None
         clients,
         group=facts["resource_group"],
         names=facts["jobs"],
+        vault_uri=facts["vault"]["uri"],
         workspace=facts["workspace"],
         blob_host=storage["blob_host"],
         lock=storage["lock"],

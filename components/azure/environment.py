@@ -1,6 +1,7 @@
 """The environment of a project's processes: the stack's map of templates, in which secrets stay references.
 
-Pure. What is a secret never leaves the vault through here: App Service and Container Apps fetch it.
+Pure. What is a secret never leaves the vault through here: App Service fetches it for a site, and a job or a
+container app for itself (container_secrets.py).
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from components.azure import image
@@ -22,8 +23,9 @@ from components.azure.secret_names import (
 from components.target import Deployment, TargetError
 from components.templates import TOKEN, variables
 
-# A process of App Service finds this in its environment when the vault did not give the value.
-UNRESOLVED = "@Microsoft.KeyVault("
+# A reference as App Service reads it ("Use Key Vault references as app settings in Azure App Service").
+REFERENCE = "@Microsoft.KeyVault("
+STORED = re.compile(rf"{re.escape(REFERENCE)}SecretUri=(https://[^/\s]+)/secrets/([0-9A-Za-z-]+)/\)")
 
 SECRETS = {
     "database.url": DATABASE_URL,
@@ -42,13 +44,34 @@ class Reference:
 
     secret: str
 
-    def for_site(self, vault_uri: str) -> str:
-        """As App Service reads it ("Use Key Vault references"); without a version, it follows a rotation."""
-        return f"{UNRESOLVED}SecretUri={vault_uri.rstrip('/')}/secrets/{self.secret}/)"
+    def within(self, vault_uri: str) -> str:
+        """As text; without a version, it follows a rotation."""
+        return f"{REFERENCE}SecretUri={vault_uri.rstrip('/')}/secrets/{self.secret}/)"
+
+
+class Stored(NamedTuple):
+    """Where a reference leads."""
+
+    vault: str  # "https://kv-assets-prod.vault.azure.net"
+    name: str
 
 
 Value = str | Reference
 Environment = Mapping[str, Value]
+
+
+def written(environment: Environment, vault_uri: str) -> dict[str, str]:
+    """As Azure is given it, with references as text."""
+    return {
+        variable: value.within(vault_uri) if isinstance(value, Reference) else value
+        for variable, value in environment.items()
+    }
+
+
+def stored(value: str) -> Stored | None:
+    """What a text refers to, if it is a reference as `written` writes it."""
+    found = STORED.fullmatch(value)
+    return Stored(*found.groups()) if found else None
 
 
 def process_environment(
@@ -114,19 +137,6 @@ def libpq(database: Mapping[str, Any]) -> dict[str, str]:
         "PGSSLMODE": "verify-full",
         "PGSSLROOTCERT": image.CERTIFICATES,
     }
-
-
-def secrets_used(facts: Mapping[str, Any]) -> frozenset[str]:
-    """Names in the vault that jobs and container apps must declare, so that a release can refer to them."""
-    nobody = Deployment(image="", version="", release="")
-    processes = ("web", "manage", *facts["processes"])
-    used = {
-        value.secret
-        for process in processes
-        for value in process_environment(facts, process=process, name="manage", deployment=nobody).values()
-        if isinstance(value, Reference)
-    }
-    return frozenset({*used, DATABASE_PASSWORD})
 
 
 def _secret(placeholder: str) -> str | None:

@@ -41,10 +41,9 @@ class ScheduledDump:
 
 @dataclass(frozen=True, kw_only=True)
 class JobsArgs:
-    """`secrets`: name in the jobs → its address in the vault, which the identity may read.
+    """`timeout_seconds`: of one execution. Zone redundancy and the subnet are decided at the creation.
 
-    `timeout_seconds`: of one execution. Zone redundancy and the subnet are decided at the creation. Raises
-    `TargetError` for a size that is none.
+    Raises `TargetError` for a size that is none.
     """
 
     place: Place
@@ -52,7 +51,6 @@ class JobsArgs:
     zone_redundant: bool
     identity_id: pulumi.Input[str]
     registry: pulumi.Input[str]  # host
-    secrets: Mapping[str, pulumi.Input[str]]
     timeout_seconds: int
     workspace_id: pulumi.Input[str]
     cores: float = 1.0
@@ -66,11 +64,11 @@ class Jobs(pulumi.ComponentResource):
     """An environment without a public address, and a job for each kind of command.
 
     - An execution brings its own image, command and environment, and its key: so it is found again after a
-      kill. The job gives the identity, the secrets, the size and the limit.
+      kill. The job gives the identity, the size and the limit, and has no secret: each execution fetches its
+      own (container_secrets.py).
     - Nothing is retried by the platform: whether a command may run again, the release knows.
     - The log goes to the workspace by diagnostic settings, which need no shared key ("Log storage and
       monitoring options in Azure Container Apps").
-    - Container Apps reads each secret when a job is made: what the vault lacks makes that fail.
     """
 
     def __init__(self, name: str, args: JobsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -129,10 +127,6 @@ class Jobs(pulumi.ComponentResource):
                 replica_retry_limit=0,
                 replica_timeout=args.timeout_seconds,
                 registries=[app.RegistryCredentialsArgs(server=args.registry, identity=args.identity_id)],
-                secrets=[
-                    app.SecretArgs(name=secret, key_vault_url=uri, identity=args.identity_id)
-                    for secret, uri in args.secrets.items()
-                ],
             ),
             template=app.JobTemplateArgs(
                 containers=[

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from azure.core.exceptions import ResourceNotFoundError
 
 from components.azure import image as layout
-from components.azure.environment import Environment, Reference
+from components.azure.environment import Environment, written
 from components.azure.faults import asking
 from components.azure.login import Clients, blobs
 from components.azure.marker import Ended, ended
@@ -97,6 +97,7 @@ class Jobs:
         *,
         group: str,
         names: Mapping[str, str],
+        vault_uri: str,
         workspace: str,
         blob_host: str,
         lock: str,
@@ -105,6 +106,7 @@ class Jobs:
         self._clients = clients
         self._group = group
         self._names = names
+        self._vault_uri = vault_uri
         self._workspace = workspace
         self._host = blob_host
         self._lock = lock
@@ -216,12 +218,8 @@ class Jobs:
             "RELEVO_KEY": key,
             "RELEVO_LOG": f"{self._host}/{self._lock}/{log}",
         }
-        for variable, value in own.items():
-            variables[variable] = (
-                models.EnvironmentVar(name=variable, secret_ref=value.secret)
-                if isinstance(value, Reference)
-                else models.EnvironmentVar(name=variable, value=value)
-            )
+        for variable, value in written(own, self._vault_uri).items():
+            variables[variable] = models.EnvironmentVar(name=variable, value=value)
         override = models.JobExecutionTemplate(
             containers=[
                 models.JobExecutionContainer(

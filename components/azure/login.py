@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from azure.identity import DefaultAzureCredential
+from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 
 if TYPE_CHECKING:
     from azure.containerregistry import ContainerRegistryClient
@@ -144,6 +144,14 @@ class Clients:
         from azure.keyvault.secrets import SecretClient
 
         return SecretClient(uri, credential(), **PATIENCE)
+
+
+def own_vault(uri: str, client_id: str) -> SecretClient:
+    """As the identity of this container, whatever else a project has in its environment."""
+    from azure.keyvault.secrets import SecretClient
+
+    quiet()
+    return SecretClient(uri, ManagedIdentityCredential(client_id=client_id), **PATIENCE)
 
 
 def blobs(host: str) -> BlobServiceClient:

@@ -56,6 +56,7 @@ class AzureOperations:
             clients,
             group=group,
             names=facts["jobs"],
+            vault_uri=facts["vault"]["uri"],
             workspace=facts["workspace"],
             blob_host=storage["blob_host"],
             lock=storage["lock"],
@@ -77,7 +78,10 @@ class AzureOperations:
             vault_uri=facts["vault"]["uri"],
         )
         self._processes = Processes(
-            clients, group=group, names={name: facts["sites"][name]["name"] for name in facts["processes"]}
+            clients,
+            group=group,
+            names={name: facts["sites"][name]["name"] for name in facts["processes"]},
+            vault_uri=facts["vault"]["uri"],
         )
         self._rotation = Rotation(
             clients,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from components.azure.environment import Environment, Reference
+from components.azure.environment import Environment, written
 from components.azure.faults import asking
 from components.azure.login import Clients
 from components.azure.words import word
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 class Processes:
     """`names`: process → the container app's name."""
 
-    def __init__(self, clients: Clients, *, group: str, names: Mapping[str, str]) -> None:
+    def __init__(self, clients: Clients, *, group: str, names: Mapping[str, str], vault_uri: str) -> None:
         self._clients = clients
         self._group = group
         self._names = names
+        self._vault_uri = vault_uri
 
     def replace(
         self, name: str, *, start: str, image: str, command: Sequence[str], environment: Environment
@@ -35,10 +36,8 @@ class Processes:
         container = template.containers[0]
         container.image, container.command, container.args = image, list(command), []
         container.env = [
-            models.EnvironmentVar(name=variable, secret_ref=value.secret)
-            if isinstance(value, Reference)
-            else models.EnvironmentVar(name=variable, value=value)
-            for variable, value in environment.items()
+            models.EnvironmentVar(name=variable, value=value)
+            for variable, value in written(environment, self._vault_uri).items()
         ]
         template.revision_suffix = f"r{start.rpartition('-')[2]}"
         change = models.ContainerApp(

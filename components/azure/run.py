@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 
 from azure.core.exceptions import AzureError
 
+from components.azure.container_secrets import once_ready, with_secrets
 from components.azure.image import APP_PYTHON
 from components.azure.login import blobs
 from components.azure.marker import Ended
-from components.target import DJANGO_FACTS
+from components.target import DJANGO_FACTS, TargetError
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient
@@ -70,13 +71,21 @@ class Log:
 def execute(argv: Sequence[str], *, key: str, log: Log) -> int:
     """Returns the command's exit status, after its whole output and how it ended are written.
 
-    It runs where this does: in the image's working directory, which has manage.py.
+    It runs where this does: in the image's working directory, which has manage.py. The secrets are in its
+    environment alone.
     """
     began = time.monotonic()
     try:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            argv,
+            env=with_secrets(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
+    except TargetError as fault:
+        _write(log, f"{fault}\n".encode())
+        status = 1
     except OSError as error:
         _write(log, f"{argv[0]}: {error.strerror}\n".encode())
         status = 127
@@ -132,7 +141,7 @@ def _blob() -> BlobClient | None:
     host, container, name = os.environ["RELEVO_LOG"].split("/", 2)
     try:
         blob = blobs(host).get_blob_client(container, name)
-        blob.create_append_blob()
+        once_ready(blob.create_append_blob)
         return blob
     except AzureError as error:
         print(f"relevo: no log in {os.environ['RELEVO_LOG']} ({type(error).__name__})", flush=True)

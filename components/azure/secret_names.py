@@ -16,3 +16,8 @@ OWN = (VERIFY, DATABASE_PASSWORD, DATABASE_URL, CACHE_PASSWORD, CACHE_URL, INSIG
 def secret_name(name: str) -> str:
     """How a project's secret is called in the vault, where names have no underscore: "secret-key"."""
     return name.lower().replace("_", "-")
+
+
+def project_name(secret: str) -> str:
+    """How a project calls a secret of the vault, as far as that tells: "SECRET_KEY"."""
+    return secret.upper().replace("-", "_")

@@ -12,7 +12,7 @@ from typing import Any
 
 from components.azure import image as layout
 from components.azure.container_log import Log
-from components.azure.environment import Environment, Reference
+from components.azure.environment import Environment, written
 from components.azure.faults import asking
 from components.azure.login import Clients
 from components.azure.waiting import until
@@ -105,10 +105,7 @@ class Sites:
         from azure.mgmt.web import models
 
         site = self._names[name]
-        settings = {
-            variable: value.for_site(self._vault_uri) if isinstance(value, Reference) else value
-            for variable, value in environment.items()
-        }
+        settings = written(environment, self._vault_uri)
         config = models.SiteConfig(
             linux_fx_version=f"DOCKER|{image}",
             app_command_line=shlex.join(command),

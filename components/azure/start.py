@@ -9,8 +9,10 @@ import os
 import sys
 from collections.abc import Mapping
 
-from components.azure.environment import UNRESOLVED
+from components.azure.container_secrets import with_secrets
+from components.azure.environment import REFERENCE
 from components.azure.marker import Started
+from components.target import TargetError
 
 
 def announcement(environment: Mapping[str, str]) -> Started:
@@ -27,15 +29,20 @@ def announcement(environment: Mapping[str, str]) -> Started:
     )
 
 
-def fault(environment: Mapping[str, str]) -> str | None:
-    """What is missing in it. App Service starts a process also with secrets that it has not got."""
-    unresolved = sorted(name for name, value in environment.items() if value.startswith(UNRESOLVED))
+def complete(environment: Mapping[str, str]) -> dict[str, str]:
+    """With the values of all secrets. Raises `TargetError` for one that cannot be had.
+
+    App Service has put them in place, but starts a process also without those that it has not got.
+    """
+    if "WEBSITE_INSTANCE_ID" not in environment:
+        return with_secrets(environment)
+    unresolved = sorted(name for name, value in environment.items() if value.startswith(REFERENCE))
     if unresolved:
-        return (
+        raise TargetError(
             f"{', '.join(unresolved)} has no value from the vault, but the process needs it; see whether the "
             f"secret exists and the site's identity may read it"
         )
-    return None
+    return dict(environment)
 
 
 def main(arguments: list[str]) -> int:
@@ -43,10 +50,8 @@ def main(arguments: list[str]) -> int:
     argv = arguments[arguments.index("--") + 1 :]
     try:
         print(announcement(os.environ).to_line(), flush=True)
-        if wrong := fault(os.environ):
-            raise ValueError(wrong)
-        os.execvp(argv[0], argv)
-    except (KeyError, OSError, ValueError) as error:
+        os.execvpe(argv[0], argv, complete(os.environ))
+    except (KeyError, OSError, TargetError) as error:
         print(f"[CRITICAL] relevo: {error}", flush=True)
     return 1
 

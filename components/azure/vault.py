@@ -29,11 +29,6 @@ def uri(names: Names) -> str:
     return f"https://{names.of('kv')}.vault.azure.net"
 
 
-def secret_uri(names: Names, name: str) -> str:
-    """Without a version, so that a reference follows a rotation."""
-    return f"{uri(names)}/secrets/{name}"
-
-
 def stored_version(secret: keyvault.Secret) -> pulumi.Output[str]:
     """Of what a component stored: another one with every new value, of which it tells nothing."""
     return pulumi.Output.unsecret(secret.properties).apply(

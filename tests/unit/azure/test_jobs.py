@@ -10,10 +10,6 @@ from components.azure.jobs import Jobs, JobsArgs, ScheduledDump
 from components.target import TargetError
 from tests.unit.azure.stand_in import TAGS, StandInEngine, place
 
-SECRETS = {
-    "database-password": "https://kv-assets-prod.vault.azure.net/secrets/database-password",
-    "secret-key": "https://kv-assets-prod.vault.azure.net/secrets/secret-key",
-}
 IMAGE = "crassetsprod.azurecr.io/assets@sha256:" + "0" * 64
 DUMP = ScheduledDump(
     image=IMAGE, cron="17 2 * * *", environment={"PGHOST": "db.example.org", "AZURE_CLIENT_ID": "client"}
@@ -36,7 +32,6 @@ def _jobs(**changed: Any) -> Jobs:
         "zone_redundant": True,
         "identity_id": "identity-id",
         "registry": "crassetsprod.azurecr.io",
-        "secrets": SECRETS,
         "timeout_seconds": 1800,
         "workspace_id": "workspace-id",
     }
@@ -77,7 +72,7 @@ def test_the_log_goes_to_the_workspace(engine: StandInEngine) -> None:
 
 
 @pytest.mark.parametrize("kind", ["manage", "backup"])
-def test_a_job_waits_for_a_release_and_runs_once(engine: StandInEngine, kind: str) -> None:
+def test_a_job_waits_for_a_release_runs_once_and_has_no_secret(engine: StandInEngine, kind: str) -> None:
     jobs = engine.build(_jobs)
 
     assert jobs.job_names == {"manage": "caj-assets-prod-manage", "backup": "caj-assets-prod-backup"}
@@ -98,9 +93,6 @@ def test_a_job_waits_for_a_release_and_runs_once(engine: StandInEngine, kind: st
             "replicaRetryLimit": 0,
             "replicaTimeout": 1800,
             "registries": [{"server": "crassetsprod.azurecr.io", "identity": "identity-id"}],
-            "secrets": [
-                {"name": name, "keyVaultUrl": uri, "identity": "identity-id"} for name, uri in SECRETS.items()
-            ],
         },
         "template": {
             "containers": [
@@ -159,7 +151,6 @@ def test_a_size_that_container_apps_does_not_have_is_refused(engine: StandInEngi
             zone_redundant=False,
             identity_id="identity-id",
             registry="crassetsprod.azurecr.io",
-            secrets={},
             timeout_seconds=60,
             workspace_id="workspace-id",
             cores=0.3,

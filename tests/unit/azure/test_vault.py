@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.azure.vault import DAY, Vault, VaultArgs, secret_uri, stored_version
+from components.azure.vault import DAY, Vault, VaultArgs, stored_version
 from components.target import TargetError
 from tests.unit.azure.stand_in import TAGS, StandInEngine, StandInFailure, place
 
@@ -180,12 +180,6 @@ def test_what_calls_an_instance_directly_has_a_secret_of_its_own(engine: StandIn
     vault = engine.build(_vault)
     assert engine.value(vault.verify_value) == "only for us"
     assert engine.plain("vault-relevo-verify")["properties"]["value"] == "only for us"
-
-
-def test_a_reference_follows_a_rotation() -> None:
-    assert secret_uri(place().names, "secret-key") == (
-        "https://kv-assets-prod.vault.azure.net/secrets/secret-key"  # without a version
-    )
 
 
 def test_the_stacks_own_secrets_are_not_the_projects(engine: StandInEngine) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from components.azure.database_role import OwnedDatabaseProvider
+from components.azure.environment import Reference
 from components.target import TargetError
 from tests.azure.arm_stand_in import ArmStandIn, Command
 
@@ -43,7 +44,9 @@ def test_the_job_comes_as_the_administrator_and_gets_the_password_from_the_vault
     assert environment["PGUSER"] == "id-assets-test-jobs"
     assert environment["PGSSLMODE"] == "verify-full"
     assert environment["RELEVO_ROLE"] == "assets"
-    assert environment["RELEVO_ROLE_PASSWORD"] == "secret:database-password"
+    assert environment["RELEVO_ROLE_PASSWORD"] == Reference("database-password").within(
+        "https://kv-assets-test.vault.azure.net"
+    )
     assert "PGPASSWORD" not in environment
     assert not [value for value in environment.values() if "value-of-" in value]
     assert capsys.readouterr().out == ""  # which the engine reads

@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from components.azure.environment import Reference
 from components.azure.operations import AzureOperations
 from components.target import TargetError
 from tests.azure.arm_stand_in import ArmStandIn, Command
 
+VAULT = "https://kv-assets-test.vault.azure.net"
 RELEASE = "20261124T140210Z-v2"
 ROOT = Path(__file__).parents[3]
 STEP = """
@@ -43,8 +45,8 @@ def test_a_command_runs_in_the_network_with_the_image_and_what_it_needs(
     assert execution.container.resources is not None
     environment = execution.environment
     assert environment["OF_THE_JOB"] == "kept"
-    assert environment["SECRET_KEY"] == "secret:secret-key"
-    assert environment["DATABASE_URL"] == "secret:database-url"
+    assert environment["SECRET_KEY"] == Reference("secret-key").within(VAULT)
+    assert environment["DATABASE_URL"] == Reference("database-url").within(VAULT)
     assert environment["RELEVO_RELEASE_ID"] == RELEASE
     assert environment["AZURE_CLIENT_ID"] == "of-jobs"
     assert not [value for value in environment.values() if "value-of-" in value]
@@ -297,7 +299,7 @@ def test_throttling_is_waited_out(operations: AzureOperations, azure: ArmStandIn
 def test_no_token_reaches_a_log(facts: dict[str, Any], azure: ArmStandIn, images: list[str]) -> None:
     import json
 
-    from tests.azure.arm_stand_in import TOKEN, _token
+    from tests.azure.arm_stand_in import TOKEN, token
 
     azure.fail("POST", "/jobs/caj-manage/start", status=403)
     program = f"import logging\nlogging.basicConfig(level=logging.DEBUG)\n{STEP}"
@@ -311,7 +313,7 @@ def test_no_token_reaches_a_log(facts: dict[str, Any], azure: ArmStandIn, images
     )
     printed = done.stdout + done.stderr
     assert "Azure answers 403" in printed
-    secret = [TOKEN, _token("x").split(".")[0], *(value for name, value in azure.vault.items())]
+    secret = [TOKEN, token("x").split(".")[0], *(value for name, value in azure.vault.items())]
     assert not [value for value in secret if value in printed]
     assert not re.search(r"(?i)authorization: ", printed)
 
