@@ -81,14 +81,17 @@ def ask(info: Any, program: str) -> Any:
 class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def __init__(self, engine_address: str, executor: str):
         self._engine_address, self._executor = engine_address, executor
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._lock = threading.Lock()
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._packs: list[subprocess.Popen[bytes]] = []
+        self._lock = threading.RLock()  # `leave` may interrupt itself, by a second signal
 
     def add_to(self, server: grpc.Server) -> None:
         language_pb2_grpc.add_LanguageRuntimeServicer_to_server(self, server)
 
     def leave(self, within: float | None) -> None:
-        self._signal_all(signal.SIGKILL)
+        self._lock.acquire()  # for good: what another thread is about to start would be left behind
+        for process in self._started + self._packs:
+            send(process, signal.SIGKILL)
 
     def Handshake(self, request, context):
         if request.engine_address:
@@ -130,7 +133,6 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         # The host's own stdout and stderr are what the engine displays.
         program = self._start(argv, request.pwd, {**os.environ, **changes}, context)
         code = program.wait()
-        self._forget(program)
         if code in (0, ERROR_SHOWN):
             return language_pb2.RunResponse(bail=code == ERROR_SHOWN)
         ended = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
@@ -147,7 +149,11 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         if request.kind == "analyzer":
             # A pack reads the stack from its environment, but the engine tells it later, by a call.
             argv = [python, "-u", "-m", "pulumi.policy", *request.args, folder]
-            with PolicyProxy(argv, request.pwd, environment) as proxy:
+
+            def start(environment: dict[str, str]) -> subprocess.Popen[bytes]:
+                return self._spawn(self._packs, argv, request.pwd, environment, piped=True)
+
+            with PolicyProxy(start, environment) as proxy:
                 context.add_callback(proxy.stop)
                 yield language_pb2.RunPluginResponse(stdout=f"{proxy.port}\n".encode())
                 for stream, chunk in proxy.output():
@@ -159,7 +165,6 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         )
         for stream, chunk in chunks(plugin):
             yield plugin_output(stream, chunk)
-        self._forget(plugin)
         yield language_pb2.RunPluginResponse(exitcode=plugin.wait())
 
     def InstallDependencies(self, request, context):
@@ -173,7 +178,6 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         installer = self._start(argv, request.directory, dict(os.environ), context, piped=True)
         for stream, chunk in chunks(installer):
             yield language_pb2.InstallDependenciesResponse(**{stream: chunk})
-        self._forget(installer)
         if code := installer.wait():
             context.abort(grpc.StatusCode.UNKNOWN, f"{' '.join(argv)} failed with exit code {code}")
 
@@ -189,7 +193,10 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         return language_pb2.GetProgramDependenciesResponse(dependencies=dependencies)
 
     def Cancel(self, request, context):
-        self._signal_all(signal.SIGTERM)
+        """Not for the packs: they judge what is still registered."""
+        with self._lock:
+            for process in self._started:
+                send(process, signal.SIGTERM)
         return empty_pb2.Empty()
 
     def _ask(self, info: Any, program: str, context: grpc.ServicerContext) -> Any:
@@ -206,31 +213,35 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         context: grpc.ServicerContext,
         piped: bool = False,
     ) -> subprocess.Popen[bytes]:
-        environment.pop("PYTHONHOME", None)
-        pipe = subprocess.PIPE if piped else None
-        process = subprocess.Popen(
-            argv,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=pipe,
-            stderr=pipe,
-            process_group=0,
-        )
-        with self._lock:
-            self._running.add(process)
+        """A process that is told to leave when the engine's call ends or is cancelled."""
+        process = self._spawn(self._started, argv, folder, environment, piped)
         if not context.add_callback(lambda: send(process, signal.SIGTERM)):
             send(process, signal.SIGTERM)
         return process
 
-    def _forget(self, process: subprocess.Popen[bytes]) -> None:
+    def _spawn(
+        self,
+        among: list[subprocess.Popen[bytes]],
+        argv: list[str],
+        folder: str,
+        environment: dict[str, str],
+        piped: bool,
+    ) -> subprocess.Popen[bytes]:
+        """A process in a group of its own, noted for `leave` before anybody can miss it."""
+        environment.pop("PYTHONHOME", None)
+        pipe = subprocess.PIPE if piped else None
         with self._lock:
-            self._running.discard(process)
-
-    def _signal_all(self, number: signal.Signals) -> None:
-        with self._lock:
-            for process in self._running:
-                send(process, number)
+            process = subprocess.Popen(
+                argv,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=pipe,
+                stderr=pipe,
+                process_group=0,
+            )
+            among.append(process)
+        return process
 
 
 def send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

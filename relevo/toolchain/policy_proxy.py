@@ -11,7 +11,7 @@ import queue
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
@@ -27,8 +27,12 @@ class PackFailed(Exception):
 
 
 class PolicyProxy(grpc.GenericRpcHandler):
-    def __init__(self, argv: list[str], folder: str, environment: dict[str, str]):
-        self._argv, self._folder, self._environment = argv, folder, environment
+    """`start`: starts the pack with an environment, in a process group of its own, its outputs in pipes."""
+
+    def __init__(
+        self, start: Callable[[dict[str, str]], subprocess.Popen[bytes]], environment: dict[str, str]
+    ):
+        self._start, self._environment = start, environment
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: grpc.Channel | None = None
         self._lock = threading.Lock()
@@ -90,17 +94,10 @@ class PolicyProxy(grpc.GenericRpcHandler):
                 return self._channel
             if stack is not None:
                 self._environment.update(stack_environment(stack))
-            process = subprocess.Popen(
-                self._argv,
-                cwd=self._folder,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                process_group=0,
-            )
+            process = self._start(self._environment)
             self._process = process
             assert process.stdout
+            assert process.stderr
             threading.Thread(target=self._pass_on, args=("stderr", process.stderr), daemon=True).start()
             port = process.stdout.readline().strip()
             if not port.isdigit():

@@ -12,6 +12,23 @@ import pytest
 
 PULUMI = Path(sys.prefix, "bin", "pulumi")
 STACK = "test"
+PACK = """\
+import pulumi
+from pulumi_policy import EnforcementLevel, PolicyPack, ResourceValidationPolicy
+
+def validate(args, report):
+    pass
+{rule}
+
+PolicyPack("pack", [
+    ResourceValidationPolicy(
+        name="rule",
+        description="a rule",
+        validate=validate,
+        enforcement_level=EnforcementLevel.MANDATORY,
+    )
+])
+"""
 
 
 class Project:
@@ -32,6 +49,14 @@ class Project:
 
     def program(self, text: str) -> None:
         (self.folder / "__main__.py").write_text("import pulumi\n" + textwrap.dedent(text))
+
+    def policy_pack(self, rule: str) -> Path:
+        """A pack of one mandatory rule for each resource, given the lines of its `validate(args, report)`."""
+        folder = self.folder / "pack"
+        folder.mkdir()
+        (folder / "PulumiPolicy.yaml").write_text("description: of a test\nruntime: python\n")
+        (folder / "__main__.py").write_text(PACK.format(rule=textwrap.indent(textwrap.dedent(rule), " " * 4)))
+        return folder
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """`pulumi …` in a process group of its own, stderr with stdout."""

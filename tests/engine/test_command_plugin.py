@@ -128,11 +128,13 @@ SLEEPING = """
 """
 
 
-def start_sleeping(project: Project, program: str = SLEEPING) -> tuple[Any, list[psutil.Process]]:
+def start_sleeping(
+    project: Project, program: str = SLEEPING, *options: str
+) -> tuple[Any, list[psutil.Process]]:
     """An `up` in the middle of a command, and every process that came of it."""
     started = project.folder / "started"
     project.program(program % started)
-    up = project.start("up", "--yes", "--skip-preview", "--stack", STACK)
+    up = project.start("up", "--yes", "--skip-preview", "--stack", STACK, *options)
     wait_for(started.exists)
     return up, psutil.Process(up.pid).children(recursive=True)
 
@@ -161,9 +163,11 @@ def test_a_second_ctrl_c_leaves_nothing_running_that_heeds_no_signal(project: Pr
 
 
 def test_after_a_kill_of_the_engine_nothing_is_left_running_and_the_next_up_converges(project: Project):
-    up, children = start_sleeping(project)
+    pack = project.policy_pack("")
+    up, children = start_sleeping(project, SLEEPING, "--policy-pack", str(pack))
     names = " ".join(" ".join(child.cmdline()) for child in children)
-    for part in ("language-python-exec", "toolchain.serve command", "pulumi.dynamic", "sleep 60"):
+    parts = ("language-python-exec", "toolchain.serve command", "pulumi.dynamic", "pulumi.policy", "sleep 60")
+    for part in parts:
         assert part in names
     os.kill(up.pid, signal.SIGKILL)
     up.communicate(timeout=30)

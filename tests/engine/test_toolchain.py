@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import textwrap
 from pathlib import Path
 
 from tests.engine.conftest import STACK, Project
@@ -73,29 +72,11 @@ def test_ctrl_c_lets_the_program_clean_up(project: Project, tmp_path: Path):
     assert (tmp_path / "cleaned").exists()
 
 
-def test_a_policy_pack_knows_the_stack_and_can_refuse(project: Project, tmp_path: Path):
-    pack = tmp_path / "pack"
-    pack.mkdir()
-    (pack / "PulumiPolicy.yaml").write_text("description: of a test\nruntime: python\n")
-    (pack / "__main__.py").write_text(
-        textwrap.dedent("""
-            import pulumi
-            from pulumi_policy import EnforcementLevel, PolicyPack, ResourceValidationPolicy
-
-            def no_rm(args, report):
-                if "rm" in args.props.get("create", ""):
-                    report(f"no rm in {pulumi.get_stack()} of {pulumi.Config('small').require('owner')}")
-
-            PolicyPack("pack", [
-                ResourceValidationPolicy(
-                    name="no-rm",
-                    description="no rm",
-                    validate=no_rm,
-                    enforcement_level=EnforcementLevel.MANDATORY,
-                )
-            ])
-        """)
-    )
+def test_a_policy_pack_knows_the_stack_and_can_refuse(project: Project):
+    pack = project.policy_pack("""
+        if "rm" in args.props.get("create", ""):
+            report(f"no rm in {pulumi.get_stack()} of {pulumi.Config('small').require('owner')}")
+    """)
     project.pulumi("config", "set", "owner", "ana", "--stack", STACK)
     program = 'from pulumi_command import local; local.Command("c", create="{}")'
     project.program(program.format("rm x"))

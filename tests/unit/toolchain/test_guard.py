@@ -23,6 +23,7 @@ def guard(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            process_group=0,  # as the engine starts it
         )
         processes.append(process)
         return process
@@ -41,22 +42,36 @@ def test_the_program_keeps_its_arguments_output_and_exit_code(guard):
     assert process.wait(timeout=10) == 7
 
 
+def wait_until_gone(processes: list[psutil.Process]) -> None:
+    deadline = time.monotonic() + 10
+    while any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in processes):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_are_passed_on(guard, number):
+def test_the_program_heeds_the_engines_signals_and_the_guard_waits_for_it(guard, number):
     process = guard("trap 'echo caught; exit 3' INT TERM; echo ready; while :; do sleep 0.05; done")
     assert process.stdout.readline() == "ready\n"
-    os.kill(process.pid, number)
+    os.killpg(process.pid, number)
     assert process.stdout.read() == "caught\n"
     assert process.wait(timeout=10) == 3
 
 
+STUBBORN = "trap '' INT TERM; sleep 60 & echo $$ $!; wait"
+
+
+def test_a_program_that_heeds_no_signal_is_gone_when_the_engine_kills_the_plugin(guard):
+    process = guard(STUBBORN)
+    children = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
+    os.killpg(process.pid, signal.SIGKILL)
+    process.stdout.close()
+    wait_until_gone(children)
+
+
 def test_when_the_engine_is_gone_the_program_and_its_children_are_killed(guard):
-    process = guard("trap '' INT TERM; sleep 60 & echo $$ $!; wait")
+    process = guard(STUBBORN)
     children = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
     process.stdin.close()
-    assert process.wait(timeout=10) == 1
     process.stdout.close()
-    deadline = time.monotonic() + 10
-    while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until_gone([psutil.Process(process.pid), *children])
