@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from components.release import logbook, record, way_back
 from components.release.context import Context
-from components.release.record import Release
 from components.release.responsible import who
 from components.target import Beside, Comparison, TargetError
 from relevo import operating, pin
@@ -31,14 +30,13 @@ def restore(project: Project, stack: str, backup: str | None, *, confirm: Confir
     context = operating.context(project, stack)
     with context.operations.exclusive(STEP):
         context.operations.beside()  # completes a switch that was killed
-        known = context.releases()
-        chosen = backup or _needed(project, stack, context, known)
-        served = way_back.served_at(chosen, known)
-        if served is not None:
-            context.operations.artefact(served.image)  # raises for one that is not there any more
+        chosen = backup or _needed(project, stack, context)
+        image = _ran(context, chosen)
+        if image is not None:
+            context.operations.artefact(image)  # raises for one that is not there any more
         say(f"restoring {chosen} into a database beside the one that serves …")
         began = time.monotonic()
-        brought = context.operations.restore(chosen, image=served.image if served else None)
+        brought = context.operations.restore(chosen, image=image)
         say(f"{brought.database} is whole and counted, in {time.monotonic() - began:.1f} s")
         if not _switch(context, brought, confirm=confirm, say=say):
             context.operations.remove(brought.id)
@@ -102,10 +100,10 @@ def table(compared: Comparison) -> list[str]:
 
 
 # -- inside ------------------------------------------------------------------------------------------------
-def _needed(project: Project, stack: str, context: Context, known: Sequence[Release]) -> str:
+def _needed(project: Project, stack: str, context: Context) -> str:
     pinned = pin.pinned(project.configuration(stack)) or context.spec.image
     manifest = context.operations.artefact(pinned).manifest
-    found = way_back.backup_for(manifest, context.operations.applied_migrations(), known)
+    found = way_back.backup_for(manifest, context.operations.applied_migrations(), context.releases())
     if found is None:
         raise RelevoError(
             f"the record of stack {stack} has no backup of before a release, but one is restored; name it: "
@@ -114,10 +112,14 @@ def _needed(project: Project, stack: str, context: Context, known: Sequence[Rele
     return found
 
 
+def _ran(context: Context, backup: str | None) -> str | None:
+    found = way_back.ran_at(backup, record.parse(context.operations.read_record()))
+    return found.image if found else None
+
+
 def _switch(context: Context, chosen: Beside, *, confirm: Confirm, say: Say) -> bool:
     """Compare, ask, switch and record. False: not wanted."""
     operations = context.operations
-    serving = way_back.schema_is_of(record.parse(operations.read_record()))
     compared = operations.compare(chosen.id)
     for line in table(compared):
         say(line)
@@ -133,7 +135,7 @@ def _switch(context: Context, chosen: Beside, *, confirm: Confirm, say: Say) -> 
         **who(context.spec.responsible),
     }
     with _recorded(context, chosen.image, data) as more:
-        kept = operations.switch(chosen.id, image=serving)
+        kept = operations.switch(chosen.id, image=_ran(context, None))
         applied = sorted(f"{app}.{name}" for app, name in operations.applied_migrations())
         more |= {"kept": kept.database, "kept_id": kept.id, "schema": applied}
     say(f"switched; the database of before is {kept.database}")

@@ -141,7 +141,7 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
         },
         "secrets": {name: secret.model_dump() for name, secret in settings.secrets.items()},
         "limits": settings.limits.model_dump(),
-        "backup": settings.backup.model_dump(),
+        "backup": settings.backup.model_dump(exclude={"drill"}),
     }
     return Target(
         stack=stack,

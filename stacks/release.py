@@ -35,6 +35,7 @@ def release_spec(settings: Settings, root: Path) -> Spec | None:
         secret_key=app.secret_key,
         limits=Limits(**settings.limits.model_dump()),
         backup_max_age_hours=settings.backup.max_age_hours,
+        drill=settings.backup.drill,
         notify=tuple(Receiver(**receiver.model_dump()) for receiver in settings.notify),
         accept_incompatible=settings.accept_incompatible,
         responsible=settings.responsible,

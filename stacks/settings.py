@@ -273,6 +273,7 @@ class BackupPolicy(Section):
         "a number of hours above 0", gt=0, le=24 * 365, strict=False, default=24 * 7
     )
     keep: int = accepts("a number of backups from 2 to 1000", ge=2, le=1000, default=10)
+    drill: bool = accepts("true or false", default=False)  # each release restores its backup for practice
 
 
 class Limits(Section):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from components.release import logbook
+from components.release import logbook, record
 from components.release.context import Context
-from components.release.way_back import served_at
+from components.release.way_back import ran_at
 from components.target import Drill, TargetError
 
 
 def perform(context: Context, backup: str) -> Drill:
     """For who has the target to himself. Raises `TargetError`, once that is recorded."""
-    operations, served = context.operations, served_at(backup, context.releases())
-    image = served.image if served else None
+    operations = context.operations
+    ran = ran_at(backup, record.parse(operations.read_record()))
+    image = ran.image if ran else None
     try:
-        done = operations.drill(backup, image=image, release=served.id if served else backup)
+        done = operations.drill(backup, image=image, release=(ran and ran.release) or backup)
         if done.fault is not None:
             raise TargetError(
                 f"{backup} was restored, but migrate --check of {image} fails on it ({done.fault}); "

@@ -88,6 +88,7 @@ def order(spec: Spec) -> tuple[tuple[str, str], ...]:
         ("open-record", "open_record"),
         ("preflight", "preflight"),
         ("backup", "backup"),
+        *((("drill", "drill"),) if spec.drill else ()),
         ("check", "manage check"),
         ("rewind", "rewind"),
         *further("before-migrate", commands.before_migrate),

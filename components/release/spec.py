@@ -82,6 +82,7 @@ class Spec:
     accept_incompatible: str | None
     responsible: str | None
     pipeline: Pipeline | None  # None: only the run that relevo build records
+    drill: bool = False  # whether the release restores its backup for practice
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)

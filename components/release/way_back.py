@@ -34,37 +34,34 @@ def backup_for(pinned: Manifest, applied: Set[Key], known: Sequence[Release]) ->
     return (record.backup_without(known, surplus) if surplus else None) or before_last
 
 
-def served_at(backup: str, known: Sequence[Release]) -> Release | None:
-    """The good release that served when the backup of this name was taken; None: none did yet."""
-    for number, release in enumerate(known):
-        if release.id == backup:
-            return record.last_good(known[:number])
-    taken = TAKEN.search(backup)
-    if taken is None:
-        return None
-    at = datetime.strptime(taken.group(), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+def ran_at(backup: str | None, entries: Sequence[Entry]) -> Entry | None:
+    """The entry that tells the artefact, `image`, which ran when the backup of this name was taken.
+
+    That is the last that had passed its gate on an instance, or that of a restore since. `backup` None: which
+    runs now. None: none has run yet, or the backup is of nobody's.
+    """
+    known = entries if backup is None else entries[: _taken(backup, entries)]
     return next(
         (
-            release
-            for release in reversed(known)
-            if release.verdict == "succeeded"
-            and release.closed_at is not None
-            and datetime.fromisoformat(release.closed_at) <= at
+            entry
+            for entry in reversed(known)
+            if entry.event == "restore done"
+            or (entry.event == "step done" and (entry.step or "").startswith(record.ROLL))
         ),
         None,
     )
 
 
-def schema_is_of(entries: Sequence[Entry]) -> str | None:
-    """The artefact that has made the schema as it is: the last that migrated, or that of a restore since."""
-    return next(
-        (
-            entry.image
-            for entry in reversed(entries)
-            if entry.event == "restore done" or (entry.event, entry.step) == ("step done", "migrate")
-        ),
-        None,
-    )
+def _taken(backup: str, entries: Sequence[Entry]) -> int:
+    """How many entries there were before it: by the step that took it, else by the time in its name."""
+    for number, entry in enumerate(entries):
+        if (entry.event, entry.step) == ("step done", "backup") and entry.data.get("name") == backup:
+            return number
+    found = TAKEN.search(backup)
+    if found is None:
+        return 0
+    at = datetime.strptime(found.group(), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return sum(datetime.fromisoformat(entry.time) <= at for entry in entries)
 
 
 def _pending(release: Release) -> Sequence[str]:

@@ -114,6 +114,7 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ({"limits": {"readySeconds": -1}}, "relevo:limits.readySeconds is -1, but a number of seconds"),
     ({"backup": {"keep": 1}}, "relevo:backup.keep is 1, but a number of backups from 2 to 1000"),
     ({"backup": {"maxAgeHours": 0}}, "relevo:backup.maxAgeHours is 0, but a number of hours above 0"),
+    ({"backup": {"drill": "often"}}, 'relevo:backup.drill is "often", but true or false is accepted;'),
     (
         {"secrets": {"secret": {}}},
         'relevo:secrets.secret is "secret", but a secret\'s name such as SECRET_KEY',

@@ -248,6 +248,10 @@ def test_without_static_files_there_is_no_step_for_them() -> None:
     ]
 
 
+def test_a_drill_comes_right_after_the_backup_that_it_restores() -> None:
+    assert [*PLAIN[:3], "drill", *PLAIN[3:]] == list(declare(specification("v1", drill=True)))
+
+
 def test_what_this_up_builds_is_what_it_releases() -> None:
     built = declare(specification("v1"), built="registry/assets@sha256:built")
     environment = built["open-record"].inputs["environment"]
