@@ -64,9 +64,12 @@ class Dumping:
             )
 
     @contextlib.contextmanager
-    def trial(self) -> Iterator[str]:
-        """The name of an empty database, which is dropped at the end, as are those of killed trials."""
-        name = f"{self.scratch}{os.getpid()}"
+    def trial(self, name: str | None = None) -> Iterator[str]:
+        """The name of an empty database, which is dropped at the end, as are those of killed trials.
+
+        `name` begins with `scratch`.
+        """
+        name = name or f"{self.scratch}{os.getpid()}"
         with self.connect(None) as server:
             self._sweep(server)
             make(server, name, like=self.database)

@@ -66,7 +66,7 @@ class Note:
     backup: str | None = None
     instead_of: str | None = None
     whole: bool = True
-    media: str | None = None  # the target's own word on the media that belong to it
+    media: str | None = None  # the target's word on media that belong to it and are not in place
 
     @classmethod
     def read(cls, comment: str | None) -> Note | None:
@@ -154,14 +154,19 @@ class Restoring:
             )
         return found
 
+    def find(self, id: str) -> Note:
+        """Raises `TargetError` if nothing beside has this id."""
+        with self._server() as server:
+            return self._find(server, id)[1]
+
     def compare(self, id: str) -> Comparison:
         with self._server() as server:
             name, _ = self._find(server, id)
         with self.connect(self.database) as live, self.connect(name) as other:
             return comparing.compare(live, other)
 
-    def switch(self, id: str, *, image: str | None) -> Beside:
-        """The database beside in place of the application's, which is put aside; `image` runs on it.
+    def switch(self, id: str, *, image: str | None, media: str | None = None) -> Beside:
+        """The database beside in place of the application's, which is put aside; `image` runs on that.
 
         In one transaction: there is a database of the application's name at any moment, and whoever
         connects meanwhile waits. Returns what was put aside; done before, it does nothing.
@@ -179,6 +184,7 @@ class Restoring:
                 kept=True,
                 image=image,
                 backup=live.backup if live else None,
+                media=media,
             )
             kept = self._name("before", aside.id)
             with server.transaction(), self._ending_sessions():
@@ -193,22 +199,12 @@ class Restoring:
         with self._server() as server:
             return self._notes(server).get(self.database)
 
-    def settled(self, media: str | None) -> None:
-        """Note on the application's database, once its media are in place."""
+    def settled(self) -> None:
+        """The media of the application's database are in place."""
         with self._server() as server:
             note = self._notes(server).get(self.database)
             if note is not None:
-                self._remark(server, self.database, replace(note, media=media))
-
-    def noted(self, id: str, media: str | None) -> None:
-        """Note on one beside how its media are to be had."""
-        with self._server() as server:
-            name, note = self._find(server, id)
-            self._remark(server, name, replace(note, media=media))
-
-    def media(self, id: str) -> str | None:
-        with self._server() as server:
-            return self._find(server, id)[1].media
+                self._remark(server, self.database, replace(note, media=None))
 
     def all(self) -> list[Beside]:
         """Those beside that are whole, newest first."""

@@ -21,6 +21,7 @@ from components.azure.backups import DUMP
 from components.azure.database_login import connect
 from components.azure.faults import asking
 from components.azure.login import blobs
+from components.azure.media import Media
 from components.dumping import Dumping
 from components.target import TargetError
 
@@ -38,7 +39,9 @@ def tool(program: str, *arguments: str, connect: bool = True) -> None:
     )
     if done.returncode != 0:
         detail = " ".join(done.stderr.split())[-400:]
-        raise TargetError(f"{program} fails ({detail}), but a release needs a verified backup; correct that.")
+        raise TargetError(
+            f"{program} fails ({detail}), but backups are made and restored by it; correct that."
+        )
 
 
 def take(name: str, *, database: str, host: str, backups: str, media: str) -> None:
@@ -53,33 +56,27 @@ def take(name: str, *, database: str, host: str, backups: str, media: str) -> No
         print(
             f"{len(rows)} tables, {sum(rows.values())} rows: dumped, restored beside and counted", flush=True
         )
-        with asking("list the media"):
-            files = [
-                {"name": blob.name, "bytes": blob.size, "version": blob.version_id, "etag": blob.etag}
-                for blob in service.get_container_client(media).list_blobs()
-            ]
-        # A name of its own for each try: what the container has can be neither changed nor removed.
-        listing = f"{name}/media-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.json"
+        stored = Media(host, media, backups)
+        files = stored.now()
+        listing = stored.store(files, name)
         detail = {
             "tables": len(rows),
             "rows": sum(rows.values()),
             "media_files": len(files),
             "media": listing,
         }
-        with asking(f"store the backup {name}"):
-            service.get_blob_client(backups, listing).upload_blob(json.dumps(files).encode())
-            with file.open("rb") as data:
-                try:
-                    service.get_blob_client(backups, f"{name}/{DUMP}").upload_blob(
-                        data,
-                        metadata={
-                            "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                            "verified": "true",
-                            "detail": json.dumps(detail),
-                        },
-                    )
-                except ResourceExistsError:  # another try of this very backup was quicker
-                    print(f"the backup {name} is there already", flush=True)
+        with asking(f"store the backup {name}"), file.open("rb") as data:
+            try:
+                service.get_blob_client(backups, f"{name}/{DUMP}").upload_blob(
+                    data,
+                    metadata={
+                        "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                        "verified": "true",
+                        "detail": json.dumps(detail),
+                    },
+                )
+            except ResourceExistsError:  # another try of this very backup was quicker
+                print(f"the backup {name} is there already", flush=True)
 
 
 def main(arguments: list[str]) -> int:

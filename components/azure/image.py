@@ -50,8 +50,8 @@ def started(name: str, argv: Sequence[str]) -> tuple[str, ...]:
 
 
 def job(words: Sequence[str]) -> tuple[str, ...]:
-    """`words`: "manage.py migrate --noinput", "django_facts.py settings SALT", "schema", "role" or
-    "dump NAME".
+    """`words`: "manage.py migrate --noinput", "django_facts.py settings SALT", "schema", "role",
+    "dump NAME" or "restore WORD …".
     """
     return (*TOOLS, "components.azure.run", "--", *words)
 

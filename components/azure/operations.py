@@ -17,6 +17,7 @@ from components.azure.jobs_run import Jobs, key_of
 from components.azure.login import PUBLIC, Clients
 from components.azure.processes import Processes
 from components.azure.record import Record
+from components.azure.restores import DRILL, Restores
 from components.azure.rotation import Rotation
 from components.azure.secret_names import VERIFY, VERIFY_HEADER
 from components.azure.secrets import Secrets
@@ -26,13 +27,19 @@ from components.release.manifest import Manifest
 from components.target import (
     Artefact,
     Backup,
+    Beside,
+    Comparison,
     Completed,
     DatabaseFacts,
     Deployment,
     DjangoFacts,
+    Drill,
     Instance,
     TargetError,
 )
+from components.templates import variables
+
+DATABASE_URL = "{database.url}"
 
 
 class AzureOperations:
@@ -187,7 +194,7 @@ class AzureOperations:
         found = done.answer("engine")
         if found is None:
             raise TargetError(
-                f"the settings {self._facts['app']['settings']} cannot be loaded ({_last_line(done)}), but "
+                f"the settings {self._facts['app']['settings']} cannot be loaded ({done.last_line}), but "
                 f"every process needs them; correct relevo:app.environment."
             )
         matches = self._is_secret_key(found["secret_key_sha256"], salt)
@@ -195,20 +202,13 @@ class AzureOperations:
 
     # -- backups ---------------------------------------------------------------------------------------
     def backup(self, name: str, *, kept: Collection[str]) -> Backup:
-        storage = self._facts["storage"]
-        environment = {
-            **libpq(self._facts["database"]),
-            "RELEVO_BLOBS": storage["blob_host"],
-            "RELEVO_BACKUPS": storage["backups"],
-            "RELEVO_MEDIA": storage["media"],
-        }
         return self._backups.take(
             name,
             kept=kept,
             dump=lambda: self._run(
                 self._facts["image"],
                 ["dump", name],
-                environment=environment,
+                environment=self._data,
                 key=key_of("backup", name),
                 kind="backup",
             ),
@@ -216,6 +216,32 @@ class AzureOperations:
 
     def last_backup(self) -> Backup | None:
         return self._backups.last()
+
+    def restore(self, backup: str, *, image: str | None) -> Beside:
+        return self._restores().restore(backup, image=image)
+
+    def beside(self) -> list[Beside]:
+        return self._restores().beside()
+
+    def compare(self, id: str) -> Comparison:
+        return self._restores().compare(id)
+
+    def switch(self, id: str, *, image: str | None) -> Beside:
+        self._schema = None
+        return self._restores().switch(id, image=image)
+
+    def remove(self, id: str) -> None:
+        self._restores().remove(id)
+
+    def drill(self, backup: str, *, image: str | None, release: str) -> Drill:
+        if image is None:
+            return self._restores().drill(backup)
+        elsewhere = {**self._facts, "database": {**self._facts["database"], "name": DRILL}}
+        environment = self._environment(image, release=release, process="manage", facts=elsewhere)
+        urls = [
+            name for name, template in variables(self._facts, "manage").items() if template == DATABASE_URL
+        ]
+        return self._restores(image, {**environment, "RELEVO_URLS": " ".join(urls)}).drill(backup)
 
     # -- instances and processes -----------------------------------------------------------------------
     def drain(self, name: str, *, timeout: float) -> None:
@@ -324,10 +350,39 @@ class AzureOperations:
             fresh=fresh,
         )
 
-    def _environment(self, image: str, *, release: str, process: str) -> Environment:
+    @property
+    def _data(self) -> Mapping[str, str]:
+        """What a job needs that reads or writes database, backups and media."""
+        storage = self._facts["storage"]
+        return {
+            **libpq(self._facts["database"]),
+            "RELEVO_BLOBS": storage["blob_host"],
+            "RELEVO_BACKUPS": storage["backups"],
+            "RELEVO_MEDIA": storage["media"],
+        }
+
+    def _restores(self, image: str | None = None, environment: Environment | None = None) -> Restores:
+        """By jobs of the pinned artefact, or of `image` in an environment of its project."""
+
+        def run(words: Sequence[str]) -> Completed:
+            return self._run(
+                image or self._facts["image"],
+                words,
+                environment={**(environment or {}), **self._data},
+                key=key_of(self._step, *words),
+                kind="backup",
+                show=False,
+                fresh=True,  # the databases are what they are now
+            )
+
+        return Restores(run)
+
+    def _environment(
+        self, image: str, *, release: str, process: str, facts: Mapping[str, Any] | None = None
+    ) -> Environment:
         version = self._artefacts.manifest(image).version
         return process_environment(
-            self._facts,
+            facts or self._facts,
             process=process,
             name="manage",
             deployment=Deployment(image=image, version=version, release=release),
@@ -347,7 +402,7 @@ class AzureOperations:
             found = done.answer("applied")
             if found is None:
                 raise TargetError(
-                    f"the database's migrations cannot be read ({_last_line(done)}), but they must be known; "
+                    f"the database's migrations cannot be read ({done.last_line}), but they must be known; "
                     f"correct that, and run pulumi up again."
                 )
             self._schema = found
@@ -366,8 +421,3 @@ class AzureOperations:
 
 def _only(found: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: found[name] for name in names}
-
-
-def _last_line(done: Completed) -> str:
-    lines = [line for line in done.output.splitlines() if line.strip()]
-    return lines[-1].strip()[:300] if lines else f"exit status {done.status}, no output"

@@ -1,0 +1,235 @@
+"""A restore on Azure: jobs that each answer in JSON, and what they do beside a real PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import psycopg.conninfo
+import pytest
+
+from components.azure import database_login, dump, restore
+from components.azure.operations import AzureOperations
+from components.azure.restores import DRILL
+from components.local.postgres import bundled
+from components.target import Beside, Change, Comparison, Drill, TargetError
+from tests.azure.arm_stand_in import ArmStandIn, Command
+from tests.e2e.servers import postgresql
+
+BESIDE = {"id": "20261124t1z", "database": "assets_x", "image": None, "backup": "r1", "kept": False}
+CHANGE = {"table": "public.asset", "inserted": 1, "updated": 2, "deleted": 3, "columns": ["site"]}
+
+
+def test_each_call_is_a_job_beside_the_database_that_is_run_anew(
+    operations: AzureOperations, azure: ArmStandIn, facts: dict[str, Any]
+) -> None:
+    answers = {
+        "bring": {"beside": BESIDE},
+        "beside": {"besides": [BESIDE]},
+        "compare": {"compared": {"changes": [CHANGE], "migrations": ["site.0002"]}},
+        "switch": {"beside": {**BESIDE, "kept": True}},
+        "remove": {"removed": "20261124t1z"},
+    }
+    azure.commands = lambda words: Command([json.dumps(answers[words[1]])])
+    beside = Beside(**BESIDE)
+    with operations.exclusive("restore"):
+        assert operations.restore("r1", image="assets@sha256:1") == beside
+        assert operations.beside() == operations.beside() == [beside]
+        assert operations.compare(beside.id) == Comparison(
+            changes=(Change(**{**CHANGE, "columns": ("site",)}),), migrations=("site.0002",)
+        )
+        assert operations.switch(beside.id, image=None).kept
+        operations.remove(beside.id)
+    ran = azure.jobs["caj-backup"]
+    assert [execution.words for execution in ran] == [
+        ["restore", "bring", "r1", "assets@sha256:1"],
+        ["restore", "beside"],
+        ["restore", "beside"],
+        ["restore", "compare", beside.id],
+        ["restore", "switch", beside.id],
+        ["restore", "remove", beside.id],
+    ]
+    assert ran[0].environment["PGUSER"] == facts["database"]["administrator"]
+    assert ran[0].environment["RELEVO_MEDIA"] == facts["storage"]["media"]
+
+
+def test_a_job_that_fails_is_the_error(operations: AzureOperations, azure: ArmStandIn) -> None:
+    azure.commands = lambda words: Command(["r9 is not a verified backup in backups"], status=1)
+    with operations.exclusive("restore"), pytest.raises(TargetError, match=r"^r9 is not a verified backup"):
+        operations.restore("r9", image=None)
+
+
+def test_a_drill_asks_the_artefact_of_its_time_at_the_scratch_database(
+    operations: AzureOperations, azure: ArmStandIn, images: list[str], facts: dict[str, Any]
+) -> None:
+    facts["app"]["environment"]["DB"] = "{database.name}"
+    done = {"backup": "r1", "image": images[0], "seconds": 1.5, "bytes": 5, "tables": 1, "rows": 2}
+    azure.commands = lambda words: Command([json.dumps({"drill": {**done, "fault": None}})])
+    with operations.exclusive("drill"):
+        assert operations.drill("r1", image=images[0], release="r1") == Drill(**done, fault=None)
+    (execution,) = azure.jobs["caj-backup"]
+    assert execution.environment["RELEVO_IMAGE"] == images[0]
+    assert execution.environment["RELEVO_URLS"] == "DATABASE_URL"
+    assert execution.environment["DB"] == DRILL
+    assert execution.environment["PGDATABASE"] == facts["database"]["name"]
+
+
+# -- with a real PostgreSQL ----------------------------------------------------------------------------
+@pytest.fixture
+def application(
+    azure: ArmStandIn, facts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[psycopg.Connection]:
+    """A session of the application's role, which owns its database; the jobs' one is no superuser."""
+    with postgresql() as new:
+        superuser = new()
+        found = psycopg.conninfo.conninfo_to_dict(superuser)
+        with psycopg.connect(superuser, autocommit=True) as connection:
+            for statement in (
+                "CREATE ROLE jobs LOGIN CREATEDB CREATEROLE PASSWORD 'token'",
+                "CREATE ROLE assets LOGIN PASSWORD 'assets'",
+                "CREATE ROLE reader",
+                "GRANT assets TO jobs",
+                "CREATE DATABASE assets OWNER assets",
+                "REVOKE ALL ON DATABASE assets FROM PUBLIC",
+                "GRANT CONNECT ON DATABASE assets TO reader",
+                "ALTER DATABASE assets SET search_path TO public, archive",
+            ):
+                connection.execute(statement.encode())
+        storage = facts["storage"]
+        for name, value in {
+            "PGHOST": found["host"],
+            "PGPORT": found["port"],
+            "PGUSER": "jobs",
+            "PGDATABASE": "assets",
+            "PGPASSWORD": "replaced by a token",
+            "RELEVO_BLOBS": storage["blob_host"],
+            "RELEVO_BACKUPS": storage["backups"],
+            "RELEVO_MEDIA": storage["media"],
+            "PATH": f"{bundled()}:{os.environ['PATH']}",
+        }.items():
+            monkeypatch.setenv(name, str(value))
+        monkeypatch.setattr(database_login, "token", lambda: "token")
+        url = psycopg.conninfo.make_conninfo(superuser, dbname="assets", user="assets", password="assets")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE asset (id int PRIMARY KEY, name text)")
+            connection.execute("GRANT SELECT ON asset TO reader")
+            connection.execute("INSERT INTO asset SELECT i, 'of r1' FROM generate_series(1, 5) AS i")
+            connection.execute("CREATE TABLE note (text text)")
+            connection.execute("CREATE TABLE django_migrations (app text, name text)")
+            connection.execute("INSERT INTO django_migrations VALUES ('site', '0001')")
+            yield connection
+
+
+def ask(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    capsys.readouterr()
+    assert restore.main(list(words)) == 0
+    (found,) = json.loads(capsys.readouterr().out).values()
+    return found
+
+
+def names(url: str) -> list[str]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        return [name for (name,) in connection.execute("SELECT name FROM asset ORDER BY id")]
+
+
+def test_a_backup_is_brought_compared_switched_and_given_back(
+    application: psycopg.Connection,
+    azure: ArmStandIn,
+    facts: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    media, url = facts["storage"]["media"], application.info.dsn + " password=assets"
+    azure.blob(media, "a.jpg").upload_blob(b"a")
+    assert dump.main(["r1"]) == 0
+    for statement in (
+        "INSERT INTO asset VALUES (6, 'since'), (7, 'since')",
+        "UPDATE asset SET name = 'since' WHERE id = 1",
+        "DELETE FROM asset WHERE id IN (2, 3, 4)",
+        "ALTER TABLE asset ADD COLUMN place text",
+        "INSERT INTO note VALUES ('since')",
+        "CREATE TABLE site (id int PRIMARY KEY)",
+        "INSERT INTO site VALUES (1)",
+        "INSERT INTO django_migrations VALUES ('site', '0002')",
+    ):
+        application.execute(statement.encode())
+    azure.blob(media, "b.jpg").upload_blob(b"b")
+    after = names(url)
+
+    brought = ask(capsys, "bring", "r1", "assets@sha256:1")
+    assert (brought["backup"], brought["image"], brought["kept"]) == ("r1", "assets@sha256:1", False)
+    assert ask(capsys, "bring", "r1", "assets@sha256:1") == brought  # after a kill: not once more
+    compared = ask(capsys, "compare", brought["id"])
+    changes = {change.pop("table"): tuple(change.values()) for change in compared["changes"]}
+    assert changes == {
+        "public.asset": (2, 1, 3, ["place"]),
+        "public.note": (1, None, 0, []),
+        "public.site": (1, 0, 0, []),
+        "media": (1, 0, 0, []),
+    }
+    assert compared["migrations"] == ["site.0002"]
+    assert names(url) == after
+
+    kept = ask(capsys, "switch", brought["id"], "assets@sha256:2")
+    with pytest.raises(psycopg.OperationalError, match="terminating connection"):
+        application.execute("SELECT 1")
+    assert names(url) == ["of r1"] * 5
+    assert ask(capsys, "switch", brought["id"], "assets@sha256:2") == kept  # after a kill: not back
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("INSERT INTO asset VALUES (9, 'by its owner')")
+        assert connection.execute(
+            "SELECT has_table_privilege('reader', 'asset', 'SELECT'), current_setting('search_path'), "
+            "has_database_privilege('reader', 'assets', 'CONNECT'), "
+            "has_database_privilege('jobs', 'assets', 'CONNECT'), pg_get_userbyid(datdba) "
+            "FROM pg_database WHERE datname = current_database()"
+        ).fetchone() == (True, "public, archive", True, True, "assets")
+        assert (
+            connection.execute(
+                "SELECT 1 FROM pg_database WHERE datacl::text LIKE '%{=%' AND datname = 'assets'"
+            ).fetchone()
+            is None
+        )
+
+    assert ask(capsys, "beside") == [kept]
+    assert (kept["kept"], kept["image"]) == (True, "assets@sha256:2")
+    back = ask(capsys, "switch", kept["id"], "assets@sha256:1")
+    assert names(url) == after
+    ask(capsys, "remove", back["id"])
+    assert ask(capsys, "beside") == []
+
+    project = tmp_path / "manage.py"
+    project.write_text(
+        "import os, sys\nfrom urllib.parse import urlsplit\n"
+        "print('asked', sys.argv[1:], urlsplit(os.environ['DATABASE_URL']).path)\nsys.exit(3)"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(restore, "APP_PYTHON", "python3")
+    monkeypatch.setenv("RELEVO_IMAGE", "assets@sha256:1")
+    monkeypatch.setenv("RELEVO_URLS", "DATABASE_URL")
+    monkeypatch.setenv("DATABASE_URL", "postgres://assets:secret@db:5432/assets?sslmode=require")
+    drilled = ask(capsys, "drill", "r1")
+    assert (drilled["tables"], drilled["rows"]) == (3, 6)
+    assert drilled["fault"] == f"asked ['migrate', '--check'] /{DRILL}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        left = [
+            name for (name,) in connection.execute("SELECT datname FROM pg_database WHERE datname ~ 'relevo'")
+        ]
+    assert left == []
+
+
+def test_who_may_not_make_a_database_is_told_before_anything_is_made(
+    application: psycopg.Connection, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert dump.main(["r1"]) == 0
+    monkeypatch.setenv("PGUSER", "assets")
+    monkeypatch.setattr(database_login, "token", lambda: "assets")
+    capsys.readouterr()
+    assert restore.main(["bring", "r1"]) == 1
+    assert "assets may not make a database of assets's beside assets, but" in capsys.readouterr().out
+    assert restore.main(["bring", "r2"]) == 1
+    assert "r2 is not a verified backup" in capsys.readouterr().out
