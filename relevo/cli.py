@@ -171,8 +171,8 @@ def rollback(stack: StackOption = "local", yes: YesOption = False) -> None:
 def recover(stack: StackOption = "local") -> None:
     """Come back from a release that has failed on an instance or in smoke.
 
-    For stacks with relevo:onFailure: rollback, whose pulumi up does it by itself; by hand where another pulumi
-    than make setup's is used. Nothing is done where the record does not ask for it.
+    For stacks with relevo:onFailure: rollback, whose `pulumi up` does it by itself. Nothing is done where the
+    record does not ask for it.
     """
     from relevo import recovery
 

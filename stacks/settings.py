@@ -383,6 +383,8 @@ class Settings(Section):
         Notification(console=True),
     )
     accept_incompatible: Text | None = None  # the version whose breaking migrations are accepted
+    # rollback: a release that fails on an instance or in smoke is followed by one of the last good artefact
+    on_failure: Literal["stop", "rollback"] = accepts("stop or rollback", default="stop")
     responsible: Text | None = None  # None: the CI actor or the git identity
     state_dir: Text | None = None  # None: .relevo/<stack> beside Pulumi.yaml
 

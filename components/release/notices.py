@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from components.release import record
+from components.release import logbook, record, way_back
 from components.release.context import Context
 from components.release.record import Release
 from components.release.spec import Receiver
@@ -14,7 +14,11 @@ from components.target import TargetError
 
 def tell(context: Context, release: Release) -> dict[str, str]:
     """Tell every receiver how the release stands; returns receiver → "told" or why not."""
-    title, body = text(context, release)
+    return say(context, release, *text(context, release))
+
+
+def say(context: Context, release: Release, title: str, body: str) -> dict[str, str]:
+    """Tell every receiver this of the release; returns what `tell` does."""
     outcome: dict[str, str] = {}
     for number, receiver in enumerate(context.spec.notify, start=1):
         name = f"{number} ({_kind(receiver)})"
@@ -30,25 +34,29 @@ def tell(context: Context, release: Release) -> dict[str, str]:
 
 def text(context: Context, release: Release) -> tuple[str, str]:
     """Title and one paragraph: what, from which version, who, how it went, what serves, what to do next."""
+    back = way_back.of(release)
+    noun = "Release" if back is None else "Rollback"
     what = (
-        f"Release {release.id} of {release.version} (from {release.previous_version or 'nothing'}) "
+        f"{noun} {release.id} of {release.version} (from {release.previous_version or 'nothing'}) "
         f"on stack {context.stack}, by {release.responsible},"
     )
     if release.verdict == "succeeded":
         seconds = sum(release.seconds.values())
+        took = f"{seconds:.0f} s" if back is None else str(back)
         return (
-            f"Release of {release.version} succeeded",
-            f"{what} succeeded in {seconds:.0f} s; {release.version} serves at "
+            f"{noun} of {release.version} succeeded",
+            f"{what} succeeded in {took}; {release.version} serves at "
             f"{context.operations.public_url}. Next: watch its log until "
-            f"{record.watch_until(release)}, and review it at {record.review_due(release)}.",
+            f"{record.watch_until(release)}, and review it at {record.review_due(release)}. "
+            f"Logbook head: {logbook.head(context.operations)}.",
         )
     known = context.releases()
-    back = record.rollback_target(known)
-    way_back = f", or go back to {back.version} with relevo rollback" if back else ""
+    earlier = record.rollback_target(known)
+    way_out = f", or go back to {earlier.version} with relevo rollback" if earlier else ""
     return (
-        f"Release of {release.version} failed",
+        f"{noun} of {release.version} failed",
         f"{what} failed in step {release.failed_step}: {_sentence(release.error or 'interrupted')} "
-        f"{what_serves(context, known)} Next: correct the fault and run pulumi up{way_back}.",
+        f"{what_serves(context, known)} Next: correct the fault and run pulumi up{way_out}.",
     )
 
 

@@ -24,6 +24,7 @@ Event = Literal[
     "release succeeded",
     "notified",
     "attempt refused",
+    "recovery failed",
     "restore started",
     "restore done",
     "restore failed",
@@ -31,10 +32,13 @@ Event = Literal[
     "drill failed",
 ]
 Verdict = Literal["open", "failed", "succeeded"]
+Kind = Literal["release", "re-release", "rollback", "recovery"]
+WAYS_BACK = ("rollback", "recovery")
 
 REVIEW_AFTER = timedelta(hours=24)
 WATCH_FOR = timedelta(minutes=60)
 REMEMBERED = 10
+OPTIONAL = ("kind", "decided_at", "identity", "approved")  # of an opening
 ROLL = "roll-"  # begins the name of the step that puts a release on an instance or a further process
 
 
@@ -72,6 +76,10 @@ class Release:
     opened_at: str
     previous_image: str | None
     previous_version: str | None
+    kind: Kind = "release"
+    decided_at: str | None = None  # when somebody asked for it, if before it was opened
+    identity: Mapping[str, str] = field(default_factory=dict)  # of who is responsible, as far as known
+    approved: str | None = None  # the digest of the preview that somebody approved; None: nobody was asked
     verdict: Verdict = "open"
     closed_at: str | None = None
     error: str | None = None
@@ -79,6 +87,7 @@ class Release:
     begun: tuple[str, ...] = ()  # steps in the order in which they first began
     done: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # step → its data
     seconds: Mapping[str, float] = field(default_factory=dict)  # step → how long it took
+    ended: Mapping[str, str] = field(default_factory=dict)  # step → when it was done
 
 
 def parse(record: bytes) -> list[Entry]:
@@ -97,21 +106,28 @@ def releases(entries: Iterable[Entry]) -> list[Release]:
         if entry.release is None:
             continue
         if entry.event == "release opened":
-            found[entry.release] = _opened(entry)
+            found[entry.release] = _opened(entry, list(found.values()))
         elif entry.release in found:
             found[entry.release] = _after(found[entry.release], entry)
     return list(found.values())
 
 
-def _opened(entry: Entry) -> Release:
-    data = {**entry.data, "id": entry.release, "image": entry.image, "opened_at": entry.time}
-    needed = reading.required(Release)  # the rest comes from the entries after it
+def _opened(entry: Entry, earlier: Sequence[Release]) -> Release:
+    data = {
+        "kind": kind(earlier, entry.image or ""),  # an older Relevo did not write it
+        **entry.data,
+        "id": entry.release,
+        "image": entry.image,
+        "opened_at": entry.time,
+    }
+    needed = reading.required(Release)
     if absent := [name for name in needed if name not in data]:
         raise TargetError(
             f"the record's opening of release {entry.release} has no {', '.join(absent)}, but a release is "
             f"known by them; use the version of Relevo that wrote it."
         )
-    return Release(**{name: data[name] for name in needed})
+    # The rest comes from the entries after it.
+    return Release(**{name: data[name] for name in (*needed, *OPTIONAL) if name in data})
 
 
 def _after(release: Release, entry: Entry) -> Release:
@@ -126,6 +142,7 @@ def _after(release: Release, entry: Entry) -> Release:
         changes = {
             "done": {**release.done, entry.step: entry.data},
             "seconds": {**release.seconds, entry.step: entry.seconds or 0.0},
+            "ended": {**release.ended, entry.step: entry.time},
         }
     elif release.verdict == "succeeded":
         pass  # What serves goes on serving, also when telling somebody of it fails.
@@ -170,6 +187,21 @@ def nothing_runs(known: Sequence[Release], applied: Iterable[str]) -> bool:
     """
     ours = {name for release in known for name in _pending(release)}
     return not serving(known) and ours.issuperset(applied)
+
+
+def kind(earlier: Sequence[Release], image: str) -> Kind:
+    """What a release of the image is, after these: its way back, if it is one, is what the time limit is for.
+
+    A recovery puts back what served before a release that did not succeed, a rollback what served before the
+    good one. Forward again to a version that was gone back from is a re-release.
+    """
+    way = _way_back(earlier)
+    if way and way[-1].image == image:
+        last = earlier[-1]
+        return "recovery" if last.image != image and last.verdict != "succeeded" else "re-release"
+    if any(release.image == image for release in way):
+        return "rollback"
+    return "re-release" if has_succeeded(earlier, image) else "release"
 
 
 def rollback_target(known: Sequence[Release]) -> Release | None:

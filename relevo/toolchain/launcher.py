@@ -42,8 +42,13 @@ def main() -> NoReturn:
         environment.setdefault("PULUMI_OPTION_POLICY_PACK", str(POLICY))
     for lock in remove_stale_locks(environment["PULUMI_BACKEND_URL"]):
         print(f"relevo: removed the lock {lock}: its pulumi does not run any more", file=sys.stderr)
+    command = [toolchain["pulumi"], *sys.argv[1:]]
     try:
-        os.execve(toolchain["pulumi"], [toolchain["pulumi"], *sys.argv[1:]], environment)
+        if comes_back(sys.argv[1:], Path.cwd()):
+            from relevo.toolchain import back
+
+            sys.exit(back.run(command, environment, *named(sys.argv[1:], Path.cwd())))
+        os.execve(command[0], command, environment)
     except FileNotFoundError:
         sys.exit(f"{toolchain['pulumi']} does not exist any more; run `make setup` in {CHECKOUT}.")
 
@@ -74,6 +79,24 @@ def is_local(arguments: Sequence[str], folder: Path) -> bool:
 
     A stack that the arguments do not name may be any, so it is not local.
     """
+    stack, folder = named(arguments, folder)
+    if folder.resolve() != CHECKOUT:
+        return True
+    return says(folder / f"Pulumi.{stack}.yaml", "relevo:target", "local")
+
+
+def comes_back(arguments: Sequence[str], folder: Path) -> bool:
+    """Whether this is an `up` that is to be followed by a release of the last good artefact if it fails."""
+    stack, folder = named(arguments, folder)
+    if not {"up", "update"} & set(arguments) or {"-h", "--help"} & set(arguments):
+        return False
+    return any(
+        says(file, "relevo:onFailure", "rollback") for file in folder.glob(f"Pulumi.{stack or '*'}.yaml")
+    )
+
+
+def named(arguments: Sequence[str], folder: Path) -> tuple[str, Path]:
+    """The stack that the arguments name, without its organisation and empty if they do not; the folder."""
     stack = ""
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
         option, _, value = argument.partition("=")
@@ -81,13 +104,16 @@ def is_local(arguments: Sequence[str], folder: Path) -> bool:
             stack = value or following
         elif option in ("--cwd", "-C"):
             folder /= value or following
-    if folder.resolve() != CHECKOUT:
-        return True
+    return stack.rpartition("/")[2], folder
+
+
+def says(configuration: Path, key: str, value: str) -> bool:
+    """Whether the file gives the key this value, by its text: YAML would take longer than the command."""
     try:
-        settings = (folder / f"Pulumi.{stack.rpartition('/')[2]}.yaml").read_text()
+        text = configuration.read_text()
     except OSError:
         return False
-    return re.search(r"^\s*[\"']?relevo:target[\"']?:\s*[\"']?local\b", settings, re.MULTILINE) is not None
+    return re.search(rf"^\s*[\"']?{key}[\"']?:\s*[\"']?{value}\b", text, re.MULTILINE) is not None
 
 
 def ensure_passphrase(file: Path) -> Path:

@@ -68,6 +68,7 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ({"instances": True}, "relevo:instances is true, but a whole number of at least 2 is accepted;"),
     ({"instances": None}, "relevo:instances is null, but a whole number of at least 2 is accepted;"),
     ({"instnaces": 2}, "did you mean instances."),
+    ({"onFailure": "retry"}, 'relevo:onFailure is "retry", but stop or rollback is accepted;'),
     ({"port": 80}, "relevo:port is 80, but a port from 1024 to 65535 is accepted;"),
     ({"port": 70000}, "relevo:port is 70000, but a port from 1024 to 65535 is accepted;"),
     (

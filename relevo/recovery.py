@@ -1,0 +1,134 @@
+"""A failed release comes back by itself: the last good artefact is pinned again and released, once.
+
+For stacks with `relevo:onFailure: rollback`: by the environment's `pulumi` after an `up` that failed, or as
+`relevo recover`. There is nothing to do where the record does not ask for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from components.release import logbook, notices, recovery
+from components.release.context import DECIDED, SPEC, TARGET, Context, StepFailed
+from components.release.recovery import Recovery
+from components.release.schema import Schema
+from components.target import TargetError
+from relevo import engine, pin, proposal
+from relevo.errors import RelevoError
+from relevo.project import Project
+
+REFUSED = "could not come back by itself"
+PULL_REQUEST = """\
+Release {failed.id} of {failed.version} failed on stack {stack} in {failed.failed_step}:
+
+    {failed.error}
+
+The stack has `relevo:onFailure: rollback`, so {target.version}, which succeeded on {target.closed_at}, was
+pinned and released again. This commit has what runs: without it the next `pulumi up`
+releases {failed.version}.
+
+    relevo:image: {target.image}
+"""
+
+
+def recover(project: Project, stack: str, *, say: Callable[[str], None]) -> None:
+    """Come back from the release that has just failed, if the stack asks for it and the record too.
+
+    Raises `RelevoError` when it cannot, with the state of each instance.
+    """
+    if project.settings(stack).on_failure != "rollback":
+        raise RelevoError(
+            f"relevo:onFailure of stack {stack} is stop, but only with rollback does a stack come back by "
+            f"itself; go back with relevo rollback --stack {stack}."
+        )
+    context = _context(project, stack)
+    configuration = project.configuration(stack)
+    wanted = recovery.due(context.releases(), pin.pinned(configuration))
+    if isinstance(wanted, str):
+        say(f"{wanted}.")
+        return
+    failed, target = wanted.failed, wanted.target
+    say(f"{failed.version} failed in {failed.failed_step}; coming back to {target.version}: {target.image}")
+    if fault := _unsafe(context, wanted):
+        _give_up(context, wanted, fault)
+    decided = logbook.now().isoformat()
+    pin.pin(configuration, target.image)
+    _propose(project, stack, wanted, say)
+    try:
+        engine.run(project, "up", "--stack", stack, "--yes", variables={DECIDED: decided})
+    except RelevoError as fault:
+        _give_up(context, wanted, str(fault))
+    say(f"{target.version} serves again, and is pinned; {failed.version} is not released")
+
+
+def _context(project: Project, stack: str) -> Context:
+    """As the steps of the last `up` had it. Raises `RelevoError` where no step ever ran."""
+    deployment = json.loads(engine.output(project, "stack", "export", "--stack", stack))["deployment"]
+    for resource in deployment.get("resources", ()):
+        variables = resource.get("inputs", {}).get("environment", {})
+        if {TARGET, SPEC} <= variables.keys():
+            return Context.load(variables[TARGET], variables[SPEC])
+    raise RelevoError(f"stack {stack} has released nothing yet, so there is nothing to come back from.")
+
+
+def _propose(project: Project, stack: str, wanted: Recovery, say: Callable[[str], None]) -> None:
+    """Where the checkout is a git clone: the pin, committed on a branch, and a text for its pull request."""
+    failed, target = wanted.failed, wanted.target
+    title = f"Roll {stack} back to {target.version}: {failed.version} failed in {failed.failed_step}"
+    body = PULL_REQUEST.format(stack=stack, failed=failed, target=target)
+    branch = f"relevo/rollback-{stack}-{failed.id}"
+    made = proposal.propose(project.configuration(stack), target.image, branch, f"{title}\n\n{body}")
+    if made is None:
+        say("no branch was made: the file is not in git, or its commit has this pin already")
+        return
+    text = Path(project.root, ".relevo", f"{branch.replace('/', '-')}.md")
+    text.parent.mkdir(exist_ok=True)
+    text.write_text(f"{title}\n\n{body}")
+    say(f"the pin is committed on branch {branch} ({made.commit[:12]}); its pull request's text is in {text}")
+
+
+def _unsafe(context: Context, wanted: Recovery) -> str | None:
+    """Why the schema does not let the stack come back; by the same decision as each release's preflight."""
+    back = replace(context, spec=replace(context.spec, image=wanted.target.image))
+    try:
+        with context.operations.exclusive("recover"):
+            manifest = context.operations.artefact(wanted.target.image).manifest
+            return Schema.read(back, manifest).way_back().refusal
+    except (TargetError, StepFailed) as fault:
+        return str(fault)
+
+
+def _give_up(context: Context, wanted: Recovery, fault: str) -> None:
+    """Say it loudly, everywhere, with the state of each instance. Raises `RelevoError`."""
+    failed, target = wanted.failed, wanted.target
+    states = [_state(context, name) for name in (*context.spec.processes, *context.spec.instances)]
+    said = (
+        f"{failed.version} failed in {failed.failed_step}, and the stack {REFUSED} to {target.version}: "
+        f"{fault.rstrip('.')}. {'; '.join(states)}. What serves goes on serving; somebody has to act."
+    )
+    logbook.write(
+        context.operations,
+        "recovery failed",
+        release=failed.id,
+        image=target.image,
+        error=fault,
+        data={"states": states},
+    )
+    notices.say(context, failed, f"{context.stack} {REFUSED}", said)
+    raise RelevoError(said)
+
+
+def _state(context: Context, name: str) -> str:
+    """What runs there, and whether visitors reach it, as the target itself has it now."""
+    try:
+        instance = context.operations.instance(name)
+        deployed = context.operations.deployed(name)
+    except TargetError as fault:
+        return f"{name} cannot be asked ({fault})"
+    if not instance.running or deployed is None:
+        return f"{name} does not run"
+    where = "in rotation" if instance.in_rotation else "out of rotation"
+    return f"{name} runs {deployed.version}{f', {where}' if instance.address else ''}"

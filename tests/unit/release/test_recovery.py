@@ -1,0 +1,75 @@
+"""A failed release comes back by itself only where that helps, and once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from components.release import recovery
+from components.release.record import Release
+from components.release.recovery import Recovery
+
+V1, V2 = (f"app@sha256:{digit * 64}" for digit in "12")
+
+
+def release(image: str, verdict: Any, **changes: Any) -> Release:
+    version = f"v{image[-1]}"
+    known: dict[str, Any] = {
+        "id": f"id-of-{version}",
+        "version": version,
+        "image": image,
+        "trigger": "",
+        "lock": "",
+        "responsible": "",
+        "opened_at": "",
+        "previous_image": None,
+        "previous_version": None,
+        "verdict": verdict,
+    }
+    return Release(**{**known, **changes})
+
+
+GOOD = release(V1, "succeeded")
+
+
+def failed(step: str | None, **changes: Any) -> Release:
+    return release(V2, "failed", failed_step=step, **changes)
+
+
+@pytest.mark.parametrize("step", ["roll-instance-1", "roll-instance-2", "roll-worker", "smoke"])
+def test_what_has_reached_an_instance_is_gone_back_from(step: str) -> None:
+    wrong = failed(step)
+    assert recovery.due([GOOD, wrong], V2) == Recovery(failed=wrong, target=GOOD)
+
+
+@pytest.mark.parametrize(
+    ("known", "pinned", "reason"),
+    [
+        ([], V1, "has not failed"),
+        ([GOOD], V1, "has not failed"),
+        ([GOOD, release(V2, "open")], V2, "has not failed"),
+        ([GOOD, failed("preflight")], V2, "v2 failed in preflight, before an instance was replaced"),
+        ([GOOD, failed("previous-version")], V2, "before an instance was replaced"),
+        ([GOOD, failed("migrate")], V2, "before an instance was replaced"),
+        ([GOOD, failed(None)], V2, "v2 failed in the beginning, before"),
+        ([failed("roll-instance-1")], V2, "no release before it has succeeded"),
+        ([GOOD, failed("smoke")], V1, "is not pinned any more"),
+        ([GOOD, failed("smoke")], None, "is not pinned any more"),
+        ([GOOD, failed("smoke", kind="recovery")], V2, "a way back is not gone back from"),
+        ([GOOD, failed("smoke", kind="rollback")], V2, "a way back is not gone back from"),
+        ([GOOD, release(V1, "failed", failed_step="smoke")], V1, "not to another artefact"),
+    ],
+)
+def test_there_is_nothing_to_come_back_from(known: list[Release], pinned: str | None, reason: str) -> None:
+    said = recovery.due(known, pinned)
+    assert isinstance(said, str)
+    assert reason in said
+
+
+def test_a_release_that_fails_again_after_it_was_gone_back_from_comes_back_again() -> None:
+    """One rollback for one release: pinning it anew is another one."""
+    wrong = failed("smoke")
+    again = failed("smoke", id="again")
+    back = release(V1, "succeeded", id="back", kind="recovery")
+    assert recovery.due([GOOD, wrong, back, again], V2) == Recovery(failed=again, target=back)
