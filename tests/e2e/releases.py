@@ -20,6 +20,7 @@ _BASES = {
     "broken-migration": "v1",  # the first of two migrations is applied, the second fails
     "broken-check": "v1",  # would run, but `check --deploy` finds an error
     "broken-smoke": "v2",  # starts and is ready, but assigning a loan answers 500
+    "breaks-reading": "v1",  # a column is renamed by SQL: v1 cannot read the catalogue with it
     "slow": "v2",  # answers after five seconds, but for /healthz/
 }
 TAGS = tuple(_BASES)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
+from components.release import record
+from tests.e2e.commits import git, initialise
 from tests.e2e.load import Load
 from tests.e2e.project import Project
 
@@ -113,7 +115,6 @@ def test_release_and_rollback_fail_no_request_under_load(site: Project, digests:
         ("broken-start", "roll-instance-1"),
         ("broken-migration", "migrate"),
         ("broken-check", "check"),
-        ("broken-smoke", "roll-instance-1"),
         ("slow", "roll-instance-1"),
     ],
 )
@@ -138,6 +139,76 @@ def test_a_broken_release_stops_where_it_should_and_the_old_version_serves(
     site.release(digests["v1"])
     assert verdicts(site)[-1] == "release succeeded"
     assert serving(site) == {"v1"}
+
+
+def test_a_broken_release_comes_back_by_itself_and_proposes_the_pin(
+    site: Project, digests: dict[str, str]
+) -> None:
+    """In a git clone whose commit pins the broken release; the old version serves throughout."""
+    site.have(digests["v1"])
+    site.set("onFailure", "rollback")
+    initialise(site.folder)
+    site.pin(digests["broken-smoke"])
+    git(site.folder, "add", site.configuration.name)
+    git(site.folder, "commit", "--quiet", "--message", "Release broken-smoke")
+    with Load(site.url, CATALOGUE) as load:
+        output = site.up(status=1, preview=False)
+        assert serving(site) == {"v1"}
+    site.unset("onFailure")
+    assert load.measured.failures == 0, load.measured
+    failed, back = record.releases(record.parse(site.record_as_it_is()))[-2:]
+    assert (failed.version, failed.verdict, failed.failed_step) == ("broken-smoke", "failed", "roll-instance-1")
+    assert (back.version, back.verdict, back.kind) == ("v1", "succeeded", "recovery")
+    assert failed.error is not None
+    assert "assign" in failed.error
+
+    branch = f"relevo/rollback-local-{failed.id}"
+    assert f"is committed on branch {branch}" in output
+    proposed = git(site.folder, "diff", "--unified=0", "HEAD", branch)
+    assert [line for line in proposed.splitlines() if line.startswith(("-  ", "+  "))] == [
+        f"-  relevo:image: {digests['broken-smoke']}",
+        f"+  relevo:image: {digests['v1']}",
+    ]
+    text = (site.folder / ".relevo" / f"{branch.replace('/', '-')}.md").read_text()
+    assert text.startswith("Roll local back to v1: broken-smoke failed in roll-instance-1\n")
+    assert failed.error in text
+    assert "unchanged" in site.up()  # what is pinned is what serves
+
+
+def test_a_schema_that_the_version_before_cannot_read_stops_before_an_instance_is_replaced(
+    site: Project, digests: dict[str, str]
+) -> None:
+    """Django does not know what SQL does to the code that serves: a scratch instance of it is asked."""
+    site.have(digests["v1"])
+    site.pin(digests["breaks-reading"])
+    with Load(site.url, CATALOGUE) as load:
+        output = site.up(status=1, preview=False)
+        assert serving(site) == {"v1"}
+    assert load.measured.failures == 0, load.measured
+    failed = site.last_release()
+    assert failed is not None
+    assert failed.failed_step == "previous-version"
+    assert failed.error is not None
+    assert failed.error in output
+    assert failed.error.startswith(
+        'v1, which still serves, fails on the schema of breaks-reading ("the catalogue'
+    )
+    assert "relevo:acceptIncompatible: breaks-reading" in failed.error
+    assert "column assets_asset.category does not exist" in site.run(
+        "relevo", "logs", "previous", "--stack", "local"
+    )
+    assert "previous" not in site.versions()
+    assert not (site.state / "programs" / "previous.conf").exists()
+
+    site.set("acceptIncompatible", "breaks-reading")
+    output = site.up(preview=False)
+    site.unset("acceptIncompatible")
+    assert "accepted by relevo:acceptIncompatible: v1, which still serves, fails" in output
+    assert serving(site) == {"breaks-reading"}
+    release = site.last_release()
+    assert release is not None
+    asked = release.done["previous-version"]["asked"]
+    assert [(one["version"], one["fault"] is None) for one in asked] == [("v1", False)]
 
 
 @contextlib.contextmanager
