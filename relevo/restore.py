@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from components.release import logbook, record, way_back
+from components.release import logbook, record, restoration
 from components.release.context import Context
 from components.release.responsible import who
 from components.target import Beside, Comparison, TargetError
@@ -103,7 +103,7 @@ def table(compared: Comparison) -> list[str]:
 def _needed(project: Project, stack: str, context: Context) -> str:
     pinned = pin.pinned(project.configuration(stack)) or context.spec.image
     manifest = context.operations.artefact(pinned).manifest
-    found = way_back.backup_for(manifest, context.operations.applied_migrations(), context.releases())
+    found = restoration.backup_for(manifest, context.operations.applied_migrations(), context.releases())
     if found is None:
         raise RelevoError(
             f"the record of stack {stack} has no backup of before a release, but one is restored; name it: "
@@ -113,7 +113,7 @@ def _needed(project: Project, stack: str, context: Context) -> str:
 
 
 def _ran(context: Context, backup: str | None) -> str | None:
-    found = way_back.ran_at(backup, record.parse(context.operations.read_record()))
+    found = restoration.ran_at(backup, record.parse(context.operations.read_record()))
     return found.image if found else None
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from components.release import logbook, record
 from components.release.context import Context
-from components.release.way_back import ran_at
+from components.release.restoration import ran_at
 from components.target import Drill, TargetError
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
+from components.local.layout import Layout
+from components.local.postgres import connect
+from components.local.server import Server
+from components.local.vault import Vault
 from tests.e2e.project import Project
 
 pytestmark = pytest.mark.e2e
@@ -17,10 +23,40 @@ pytestmark = pytest.mark.e2e
 def site(
     new_project: Callable[..., Project], configuration: dict[str, Any], digests: dict[str, str]
 ) -> Project:
-    """v2, released. The tests go on from it, in their order, to v3 and v4."""
+    """v2, released, with some rows. The tests go on from it, in their order, to v3 and v4."""
     project = new_project("refusals", configuration)
     project.release(digests["v2"])
+    for code in ("r-1", "r-2", "r-3"):
+        write(project, code, "of v2")
     return project
+
+
+def query(project: Project, text: str, *values: Any, database: str = "app") -> list[tuple[Any, ...]]:
+    layout = Layout(project.state.resolve())
+    port = json.loads(layout.ports.read_text())["database"]
+    with connect(Server(port=port), Vault(layout.secrets), database=database) as connection:
+        cursor = connection.execute(text.encode(), values)
+        return cursor.fetchall() if cursor.description else []
+
+
+def write(project: Project, code: str, name: str) -> None:
+    query(
+        project,
+        "INSERT INTO assets_asset (code, name, category, smoke) VALUES (%s, %s, '', false) "
+        "ON CONFLICT (code) DO UPDATE SET name = excluded.name",
+        code,
+        name,
+    )
+
+
+def written(project: Project, database: str = "app") -> dict[str, str]:
+    """What these tests have written: code → name."""
+    found = "SELECT code, name FROM assets_asset WHERE upper(code) LIKE 'R-%%'"
+    return dict(query(project, found, database=database))
+
+
+def databases(project: Project) -> set[str]:
+    return {name for (name,) in query(project, "SELECT datname FROM pg_database")}
 
 
 def with_variable(configuration: dict[str, Any], **variables: str | None) -> dict[str, Any]:
@@ -127,3 +163,44 @@ def test_a_rollback_over_a_migration_that_cannot_be_reversed_is_refused(
     output = site.release(digests["v3"], status=1)
     assert "cannot be reversed" in output
     assert set(site.versions().values()) == {"v4"}
+
+
+def test_a_restore_goes_back_over_it_and_can_be_undone(site: Project, digests: dict[str, str]) -> None:
+    """v3 was refused on the schema of v4, which has made all codes upper case."""
+    before = dict.fromkeys(("r-1", "r-2", "r-3"), "of v2")
+    photo = site.state / "media" / "photos" / "desk.jpg"
+    photo.parent.mkdir()
+    photo.write_text("since v4")
+    write(site, "R-1", "since v4")
+    write(site, "R-4", "since v4")
+    query(site, "DELETE FROM assets_asset WHERE code = 'R-2'")
+    after, known = written(site), databases(site)
+
+    said = site.run("relevo", "restore", "--yes", "--stack", site.stack)
+    assert re.search(r"public\.assets_asset +1 +2 +1\n", said), said
+    assert re.search(r"media +1 +0 +0\n", said), said
+    assert "migrations that go: assets.0004_upper_case_codes\n" in said
+    assert written(site) == before
+    assert not photo.exists()
+    (kept,) = databases(site) - known
+    assert written(site, kept) == after
+
+    site.up(preview=False)
+    assert set(site.versions().values()) == {"v3"}
+    assert httpx.get(f"{site.url}/readyz/").status_code == 200
+    assert written(site) == before
+    assert f"and {digests['v3']} has nothing to migrate" in site.run("relevo", "drill", "--stack", site.stack)
+
+    site.run("relevo", "restore", "--undo", "--yes", "--stack", site.stack)
+    assert (written(site), photo.read_text()) == (after, "since v4")
+    assert digests["v4"] in site.configuration.read_text()
+    (restored,) = databases(site) - known
+    site.run("relevo", "restore", "--drop", restored.rpartition("_")[2], "--stack", site.stack)
+    assert databases(site) == known
+    assert not list(site.state.glob("media.*"))
+
+    told = [entry for entry in site.record() if entry["event"] in ("restore done", "drill done")]
+    assert [entry["event"] for entry in told] == ["restore done", "drill done", "restore done"]
+    assert told[0]["data"]["kept"] == kept
+    lost = {change["table"]: change for change in told[0]["data"]["lost"]}["public.assets_asset"]
+    assert (lost["inserted"], lost["updated"], lost["deleted"]) == (1, 2, 1)
