@@ -26,7 +26,9 @@ SHARED = tuple(
     )
 )
 # What a target has of the release: what an artefact is, and how a process is asked by a scenario.
-OF_RELEASE = tuple(f"components.release.{name}" for name in ("manifest", "aside", "verification.Result"))
+OF_RELEASE = tuple(
+    f"components.release.{name}" for name in ("manifest", "aside", "scenario.parse", "verification.Result")
+)
 # Which of our modules a part may import, by the longest matching prefix of the importing module.
 MAY_IMPORT = {
     "components.target": ("components.release.manifest", "components.release.verification.Result"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from components.capacity import Capacity
+
 APP = "/app"  # the source; the image works in the folder in it that has manage.py
 APP_PYTHON = f"{APP}/.venv/bin/python"
 TOOLS_PYTHON = "/relevo/bin/python"  # ours, with components/ and the clients of Azure
@@ -12,6 +14,7 @@ TOOLS_PYTHON = "/relevo/bin/python"  # ours, with components/ and the clients of
 TOOLS = (TOOLS_PYTHON, "-P", "-m")
 PLATFORM = "linux/amd64"  # of App Service and Container Apps
 GUNICORN = "/relevo/gunicorn.py"  # its configuration
+ALIVE = "/.relevo/alive"  # is answered by that, and says no more than that a process serves
 STATIC_ROOT = "/static"  # filled when the image is built
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 MEDIA_ROOT = "/media"  # of the container alone: media belong into the blob container
@@ -22,12 +25,22 @@ GRACEFUL_SECONDS = 30
 
 def web(app: Mapping[str, Any]) -> tuple[str, ...]:
     """The start command of a site: gunicorn, after it has said what it is."""
+    size = Capacity(workers=app["workers"], threads=app["threads"])
+    return started("web", gunicorn(app, size, host="0.0.0.0"))
+
+
+def aside(app: Mapping[str, Any]) -> tuple[str, ...]:
+    """The same in a job, for the job alone. Each thread may hold a connection to the database."""
+    return gunicorn(app, Capacity(workers=1, threads=2), host="127.0.0.1")
+
+
+def gunicorn(app: Mapping[str, Any], size: Capacity, *, host: str) -> tuple[str, ...]:
     asgi = not app.get("wsgi")
     options = {
         "config": GUNICORN,
-        "bind": f"0.0.0.0:{PORT}",
-        "workers": str(app["workers"]),
-        "threads": str(app["threads"]),
+        "bind": f"{host}:{PORT}",
+        "workers": str(size.workers),
+        "threads": str(size.threads),
         "worker-class": app.get("worker_class") or ("uvicorn_worker.UvicornWorker" if asgi else "gthread"),
         "graceful-timeout": str(GRACEFUL_SECONDS),
         # Longer than the front end of App Service keeps an idle connection open (240 s), or it may send a
@@ -37,7 +50,7 @@ def web(app: Mapping[str, Any]) -> tuple[str, ...]:
         "worker-tmp-dir": "/dev/shm",  # "How do I avoid Gunicorn excessively blocking?", gunicorn's FAQ
     }
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
-    return started("web", [APP_PYTHON, "-m", "gunicorn", app["asgi"] if asgi else app["wsgi"], *flags])
+    return (APP_PYTHON, "-m", "gunicorn", app["asgi"] if asgi else app["wsgi"], *flags)
 
 
 def process(name: str, command: Sequence[str]) -> tuple[str, ...]:
@@ -51,7 +64,7 @@ def started(name: str, argv: Sequence[str]) -> tuple[str, ...]:
 
 def job(words: Sequence[str]) -> tuple[str, ...]:
     """`words`: "manage.py migrate --noinput", "django_facts.py settings SALT", "schema", "role",
-    "dump NAME" or "restore WORD …".
+    "dump NAME", "restore WORD …" or "aside HOST VERSION ARGV …".
     """
     return (*TOOLS, "components.azure.run", "--", *words)
 

@@ -7,19 +7,19 @@ import hashlib
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.azure import image as layout
 from components.azure.artefacts import Artefacts
 from components.azure.backups import Backups
-from components.azure.environment import Environment, libpq, process_environment
+from components.azure.environment import Environment, Reference, libpq, process_environment
 from components.azure.jobs_run import Jobs, key_of
 from components.azure.login import PUBLIC, Clients
 from components.azure.processes import Processes
 from components.azure.record import Record
 from components.azure.restores import DRILL, Restores
 from components.azure.rotation import Rotation
-from components.azure.secret_names import VERIFY, VERIFY_HEADER
+from components.azure.secret_names import VERIFY, VERIFY_HEADER, secret_name
 from components.azure.secrets import Secrets
 from components.azure.sites import Sites, new_start, platform_settings
 from components.masking import SHORTEST_MASKED, Masking
@@ -38,6 +38,9 @@ from components.target import (
     TargetError,
 )
 from components.templates import variables
+
+if TYPE_CHECKING:
+    from components.release.verification import Result
 
 DATABASE_URL = "{database.url}"
 
@@ -298,6 +301,28 @@ class AzureOperations:
         if self._serves(name):
             return self._sites.startup_errors(name)
         return self._processes.startup_errors(name)
+
+    def read_aside(self, deployment: Deployment, scenario: str) -> tuple[Result, ...]:
+        from components.azure.aside import SCENARIO, SECRET
+        from components.release.scenario import parse
+        from components.release.verification import Result
+
+        used = parse(scenario, "the scenario of the previous version").secrets()
+        done = self._run(
+            deployment.image,
+            ["aside", self._facts["public_host"], deployment.version, *layout.aside(self._facts["app"])],
+            environment={
+                **process_environment(self._facts, process="web", name="previous", deployment=deployment),
+                SCENARIO: scenario,
+                **{f"{SECRET}{name}": Reference(secret_name(name)) for name in sorted(used)},
+            },
+            key=key_of("aside", deployment.release, self._step, deployment.image, scenario),
+            fresh=True,
+        )
+        found = done.answer("read")
+        if found is None:
+            raise TargetError(f"the job in its image ended without an answer ({done.last_line}).")
+        return tuple(Result(**result) for result in found["read"])
 
     def admit(self, name: str, *, timeout: float) -> None:
         if self._serves(name):

@@ -27,7 +27,7 @@ from components.target import DJANGO_FACTS, TargetError
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient
 
-OUR_OWN = ("dump", "restore", "role", "schema")
+OUR_OWN = ("aside", "dump", "restore", "role", "schema")
 EVERY_SECONDS = 1.0
 LONGEST_LINE = 64 * 1024
 BLOCK = 2 * 1024 * 1024  # an append takes 4 MiB, in every API version ("Append Block")

@@ -46,13 +46,17 @@ def manifest(version: str, *migrations: Migration) -> Manifest:
 
 
 class StandInSubscription(ArmStandIn):
-    """`applied`: the database's migrations. `broken`: first words of a manage.py command → how it fails."""
+    """`applied`: the database's migrations. `broken`: first words of a manage.py command → how it fails.
+
+    `unreadable`: version → the fault of its code on the schema as it is.
+    """
 
     def __init__(self, folder: Path, azure: StandInAzure, *, account: str) -> None:
         super().__init__(folder, account=account)
         self.store = azure
         self.applied: list[tuple[str, str]] = []
         self.broken: dict[str, str] = {}
+        self.unreadable: dict[str, str] = {}
         self.commands = self._command
         self._noted = 0
         self._hosts: dict[str, str | None] = {}  # of the edge → the instance that it verifies
@@ -159,6 +163,15 @@ class StandInSubscription(ArmStandIn):
                 return Command(["made"])
             case ["django_facts.py", "settings", salt]:
                 return Command([json.dumps(self._django(salt))])
+            case ["aside", _, version, *_]:
+                fault = self.unreadable.get(version)
+                asked = {
+                    "name": "it is ready",
+                    "status": 500 if fault else 200,
+                    "milliseconds": 3,
+                    "fault": fault,
+                }
+                return Command([json.dumps({"read": [asked]})])
             case ["dump", name]:
                 self._dump(name)
                 return Command(["2 tables, 5 rows: dumped, restored beside and counted"])

@@ -97,6 +97,12 @@ def test_a_release_a_failing_step_and_the_way_back_on_two_instances(qa: Stack) -
     assert qa.migrations == ["0001"]
 
     qa.azure.broken = {}
+    qa.azure.unreadable = {"v1": '"it is ready" GET /: status is 500, but expected 200'}
+    output = qa.release("v2", status=1)
+    assert "v1, which still serves, fails on the schema of v2" in output
+    assert qa.serving() == {"instance-1": "v1", "instance-2": "v1"}
+
+    qa.azure.unreadable = {}
     qa.release("v2")
     assert qa.serving() == {"instance-1": "v2", "instance-2": "v2"}
     assert qa.migrations == ["0001", "0002"]
