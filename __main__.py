@@ -35,3 +35,5 @@ else:
     pulumi.export("image", release.image)
     pulumi.export("release", release.id)
     pulumi.export("requests", release.requests)
+    pulumi.export("digest", release.digest)
+    pulumi.export("logbook", release.logbook)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from components.release import chain
 from components.release.record import Entry, Event
 from components.target import Operations
 
@@ -40,6 +41,11 @@ def write(
         return entry.after(earlier)
 
     operations.append_record(make)
+
+
+def head(operations: Operations) -> str | None:
+    """The hash of the record's last line: who knows it sees later that nothing before it was changed."""
+    return chain.examine(operations.read_record()).head
 
 
 def now() -> datetime:

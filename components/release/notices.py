@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from components.release import logbook, record, way_back
+from components.release import logbook, record, return_time
 from components.release.context import Context
 from components.release.record import Release
 from components.release.spec import Receiver
@@ -34,7 +34,7 @@ def say(context: Context, release: Release, title: str, body: str) -> dict[str, 
 
 def text(context: Context, release: Release) -> tuple[str, str]:
     """Title and one paragraph: what, from which version, who, how it went, what serves, what to do next."""
-    back = way_back.of(release)
+    back = return_time.of(release)
     noun = "Release" if back is None else "Rollback"
     what = (
         f"{noun} {release.id} of {release.version} (from {release.previous_version or 'nothing'}) "

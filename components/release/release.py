@@ -15,6 +15,7 @@ from components.release.spec import Spec
 from components.release.step import step
 from components.target import Target
 
+CLOSE = "close-record"
 SMOKE = ("smoke", "")  # the one step that is no task, but a resource with outputs of its own
 
 
@@ -26,6 +27,9 @@ class ReleaseArgs:
 
 class Release(pulumi.ComponentResource):
     """One artefact, released on a target. Each step depends on the one before, so a failure stops the rest.
+
+    `digest` is of the release's whole description, which a preview shows; `logbook` the head of the record
+    when the release had succeeded: kept with the stack's state, it shows when the record's end is cut off.
 
     An image that this `up` makes is unknown to a preview, which then shows the steps without their inputs.
 
@@ -45,6 +49,10 @@ class Release(pulumi.ComponentResource):
         self.image = pulumi.Output.from_input(args.spec.image if built is None else built)
         spec = self.image.apply(lambda image: replace(args.spec, image=image).to_json())
         described = pulumi.Output.all(target, spec).apply(lambda known: trigger(*known))
+        self.digest = described
+        if pulumi.runtime.is_dry_run():
+            # Not called for what only this `up` makes known: then nobody can have approved it by its digest.
+            described.apply(lambda digest: pulumi.log.info(f"preview digest: {digest}", self))
 
         (first, task), *others = order(args.spec)
         opened = step(
@@ -56,7 +64,7 @@ class Release(pulumi.ComponentResource):
             if (step_name, task) == SMOKE:
                 previous = self._verified(step_name, previous, target, spec)
                 continue
-            previous = step(
+            previous = command = step(
                 step_name,
                 task,
                 parent=self,
@@ -65,7 +73,17 @@ class Release(pulumi.ComponentResource):
                 spec=spec,
                 triggers=[described, self.id],
             )
-        self.register_outputs({"id": self.id, "image": self.image, "requests": self.requests})
+            if step_name == CLOSE:
+                self.logbook = command.stdout.apply(lambda printed: printed.split()[-1])
+        self.register_outputs(
+            {
+                "id": self.id,
+                "image": self.image,
+                "digest": self.digest,
+                "logbook": self.logbook,
+                "requests": self.requests,
+            }
+        )
 
     def _verified(
         self, name: str, previous: pulumi.Resource, target: pulumi.Input[str], spec: pulumi.Input[str]
@@ -100,7 +118,7 @@ def order(spec: Spec) -> tuple[tuple[str, str], ...]:
         ("previous-version", "previous_version"),
         *((f"{ROLL}{name}", f"roll {name}") for name in (*spec.processes, *spec.instances)),
         SMOKE,
-        ("close-record", "close_record"),
+        (CLOSE, "close_record"),
         ("notify", "notify"),
     )
 

@@ -17,6 +17,7 @@ from components.masking import Masking
 from components.release import notices
 from components.release.context import Context, StepFailed
 from components.release.record import Release
+from components.release.responsible import who
 from components.target import TargetError
 
 Work = Callable[[Context, Release], Mapping[str, Any]]
@@ -60,11 +61,21 @@ def perform(context: Context, step: str, work: Work, *, once: bool = False) -> M
     that the engine had not yet seen end.
     """
     with context.operations.exclusive(step):
-        release = context.current()
+        release = current(context, step)
         if once and step in release.done:
             print(f"{step}: already done in release {release.id}", flush=True)
             return release.done[step]
         return recorded(context, release, step, work)
+
+
+def current(context: Context, step: str) -> Release:
+    """The release under way. Raises `StepFailed`, once that is recorded, where the step is of another one."""
+    try:
+        return context.current()
+    except StepFailed as fault:
+        told = who(context.spec.responsible)
+        context.write("attempt refused", None, step=step, error=str(fault), data=told)
+        raise
 
 
 def recorded(context: Context, release: Release, step: str, work: Work) -> Mapping[str, Any]:

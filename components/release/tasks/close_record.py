@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from components.release import record
+from components.release import logbook, record, return_time
 from components.release.context import Context
 from components.release.record import Release
 from components.release.running import main
@@ -25,7 +26,14 @@ def close(context: Context, release: Release) -> Mapping[str, Any]:
     context.operations.prune(record.reachable_images(context.releases()))
     watch, review = record.watch_until(release), record.review_due(release)
     print(f"watch until {watch}, review due at {review}", flush=True)
-    return {"watch_until": watch, "review_due": review}
+    back = return_time.of(release)
+    if back is not None:
+        print("\n".join(back.table()), flush=True)
+        print(f"{release.kind} to {release.version}: {back}", flush=True)
+    # The last line, and its last word: the output `logbook` of the release.
+    print(f"logbook: {logbook.head(context.operations)}", flush=True)
+    told = {"watch_until": watch, "review_due": review}
+    return told if back is None else {**told, "return_time": {**asdict(back), "within": back.within}}
 
 
 if __name__ == "__main__":

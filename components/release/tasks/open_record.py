@@ -1,18 +1,22 @@
-"""open-record: who releases what, over what, from now on."""
+"""open-record: who releases what, over what, from now on.
+
+Who starts `pulumi up` may set two variables: RELEVO_APPROVED_PREVIEW, the digest that the approved preview
+has shown, and RELEVO_DECIDED_AT, when somebody asked for a rollback (ISO 8601, with the time zone).
+"""
 
 from __future__ import annotations
 
-import getpass
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from components.release import record
-from components.release.context import Context
+from components.release.context import APPROVED, DECIDED, Context, StepFailed
 from components.release.logbook import now
 from components.release.record import Release
+from components.release.responsible import who
 from components.release.running import recorded, run
 from components.target import TargetError
 
@@ -25,6 +29,7 @@ def open_record(context: Context) -> str:
         known = context.releases()
         newest = record.current(known)
         if newest is None or not is_just_opened(context, newest):
+            require_approved(context)
             data = description(context, known)
             release = record.new_id(now(), data["version"], (other.id for other in known))
             context.write("release opened", release, data=data)
@@ -35,6 +40,32 @@ def open_record(context: Context) -> str:
 
 def is_just_opened(context: Context, newest: Release) -> bool:
     return newest.trigger == context.trigger and newest.verdict == "open" and set(newest.begun) <= {STEP}
+
+
+def require_approved(context: Context) -> None:
+    """Raises `StepFailed`, once it is recorded, where another preview was approved than this one."""
+    approved = os.environ.get(APPROVED)
+    if approved and approved != context.trigger:
+        fault = (
+            f"{APPROVED} is {approved}, but this release is {context.trigger}; have its preview approved, "
+            f"and give the digest that it shows."
+        )
+        told = {**who(context.spec.responsible), "approved": approved, "trigger": context.trigger}
+        context.write("attempt refused", None, error=fault, data=told)
+        raise StepFailed(fault)
+
+
+def decided_at() -> str | None:
+    """When the release was asked for, if who asked says so. Raises `StepFailed` for what is no past time."""
+    said = os.environ.get(DECIDED)
+    if not said:
+        return None
+    try:
+        if datetime.fromisoformat(said) <= now():
+            return said
+    except (ValueError, TypeError):  # no time, or one without its zone
+        pass
+    raise StepFailed(f"{DECIDED} is {said}, but a past time with its zone is accepted; unset it.")
 
 
 def description(context: Context, known: list[Release]) -> Mapping[str, Any]:
@@ -49,7 +80,10 @@ def description(context: Context, known: list[Release]) -> Mapping[str, Any]:
         "version": version,
         "trigger": context.trigger,
         "lock": lock,
-        "responsible": responsible(context),
+        **who(context.spec.responsible),
+        "kind": record.kind(known, context.spec.image),
+        "decided_at": decided_at(),
+        "approved": os.environ.get(APPROVED) or None,
         "previous_image": good.image if good else None,
         "previous_version": good.version if good else None,
     }
@@ -59,28 +93,9 @@ def announce(context: Context, release: Release) -> Mapping[str, Any]:
     """The line by which the engine knows this release from every other one. Raises `TargetError`."""
     context.operations.artefact(context.spec.image)  # if it cannot be read, the release fails here, on record
     came_from = release.previous_version or "nothing"
-    print(f"release {release.id}: {came_from} → {release.version}, by {release.responsible}", flush=True)
+    what = f"{came_from} → {release.version}{f' ({release.kind})' if release.kind != 'release' else ''}"
+    print(f"release {release.id}: {what}, by {release.responsible}", flush=True)
     return {}
-
-
-def responsible(context: Context) -> str:
-    """As configured, else the CI actor, else the git identity, else the user of this machine."""
-    return context.spec.responsible or os.environ.get("GITHUB_ACTOR") or git_identity() or user()
-
-
-def git_identity() -> str | None:
-    try:
-        told = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True, check=False)
-    except OSError:  # no git here
-        return None
-    return told.stdout.strip() or None
-
-
-def user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a user id without a name, as in containers
-        return f"user {os.getuid()}"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.release import notices
+from components.release.chain import digest
 from components.release.context import StepFailed
 from components.release.running import perform
 from components.release.spec import Receiver
@@ -47,6 +48,19 @@ def test_a_success_says_what_who_where_and_what_comes_next(operations: StandInOp
         assert part in body
     assert "watch its log until " in body
     assert "\n" not in body
+
+
+def test_a_way_back_says_how_long_it_took_and_the_head_of_the_record(operations: StandInOperations) -> None:
+    released(operations, "v1")
+    released(operations, "v2")
+    made, release = opened(operations, "v1")
+    for step in ("roll-instance-1", "smoke"):
+        perform(made, step, lambda *_: {})
+    made.write("release succeeded", release.id)
+    title, body = notices.text(made, made.current())
+    assert title == "Rollback of v1 succeeded"
+    assert " succeeded in 0 s of 30 min, within the limit; v1 serves at " in body
+    assert f"Logbook head: {digest(operations.read_record().splitlines()[-1])}." in body
 
 
 def test_a_failure_says_where_why_what_serves_and_the_way_out(operations: StandInOperations) -> None:

@@ -213,6 +213,32 @@ def test_what_a_rollback_would_pin(story: str, last_good: str | None, target: st
     assert (found.id if found else None) == target
 
 
+@pytest.mark.parametrize(
+    ("story", "image_of", "kind"),
+    [
+        pytest.param("", "v1", "release", id="the first one"),
+        pytest.param("1-v1:fail", "v1", "release", id="the first one again"),
+        pytest.param("1-v1:ok", "v2", "release", id="forward"),
+        pytest.param("1-v1:ok", "v1", "re-release", id="another configuration"),
+        pytest.param("1-v1:ok 2-v2:fail", "v2", "release", id="tried again"),
+        pytest.param("1-v1:ok 2-v2:fail", "v1", "recovery", id="back after a failure"),
+        pytest.param("1-v1:ok 2-v2:open", "v1", "recovery", id="back after one that was killed"),
+        pytest.param("1-v1:ok 2-v2:fail 3-v1:fail", "v1", "re-release", id="the recovery again"),
+        pytest.param("1-v1:ok 2-v2:ok", "v1", "rollback", id="back after a success"),
+        pytest.param("1-v1:ok 2-v2:ok 3-v3:fail", "v1", "rollback", id="further back after a failure"),
+        pytest.param("1-v1:ok 2-v2:ok 3-v1:ok", "v2", "re-release", id="forward again"),
+        pytest.param("1-v1:ok 2-v2:ok 3-v3:ok 4-v2:ok", "v1", "rollback", id="back twice"),
+    ],
+)
+def test_what_kind_of_release_it_is(story: str, image_of: str, kind: str) -> None:
+    assert record.kind(Book().run(story), image(image_of)) == kind
+
+
+def test_the_kind_of_what_an_older_relevo_opened_follows_from_the_record() -> None:
+    known = Book().run("1-v1:ok 2-v2:ok 3-v1:ok 4-v3:fail 5-v1:ok")
+    assert [release.kind for release in known] == ["release", "release", "rollback", "release", "recovery"]
+
+
 def test_what_can_be_gone_back_to_is_never_pruned() -> None:
     story = " ".join(f"{number}-v{number}:ok" for number in range(1, 14)) + " 14-v14:fail"
     known = Book().run(story)

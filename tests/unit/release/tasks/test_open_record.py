@@ -103,6 +103,69 @@ def test_an_artefact_that_is_not_there_fails_on_record(operations: StandInOperat
     assert failed.previous_version == good.version
 
 
+def test_another_preview_than_the_approved_one_is_refused_on_record(operations, monkeypatch) -> None:
+    made = context(operations, specification("v1"))
+    monkeypatch.setenv("RELEVO_APPROVED_PREVIEW", "f" * 64)
+    with pytest.raises(StepFailed) as caught:
+        open_record(made)
+    assert str(caught.value) == (
+        f"RELEVO_APPROVED_PREVIEW is {'f' * 64}, but this release is {made.trigger}; have its preview "
+        f"approved, and give the digest that it shows."
+    )
+    (refused,) = operations.entries()
+    assert (refused.event, refused.error) == ("attempt refused", str(caught.value))
+    assert (refused.data["responsible"], refused.data["approved"]) == ("Ada", "f" * 64)
+    assert made.releases() == []
+
+    monkeypatch.setenv("RELEVO_APPROVED_PREVIEW", made.trigger)
+    open_record(made)
+    assert made.current().approved == made.trigger
+
+
+def test_the_record_has_when_a_rollback_was_asked_for(operations, monkeypatch) -> None:
+    released(operations, "v1")
+    released(operations, "v2")
+    monkeypatch.setenv("RELEVO_DECIDED_AT", "2026-11-24T12:00:00+01:00")
+    _, release = opened(operations, "v1")
+    assert (release.kind, release.decided_at) == ("rollback", "2026-11-24T12:00:00+01:00")
+
+
+@pytest.mark.parametrize("said", ["yesterday", "2026-11-24T12:00:00", "2999-01-01T00:00:00+00:00"])
+def test_a_time_that_cannot_be_counted_from_is_refused(operations, monkeypatch, said: str) -> None:
+    monkeypatch.setenv("RELEVO_DECIDED_AT", said)
+    with pytest.raises(StepFailed, match=r"^RELEVO_DECIDED_AT is .*, but a past time with its zone"):
+        opened(operations, "v1")
+    assert operations.entries() == []
+
+
+def test_a_step_of_another_release_is_refused_on_record(operations: StandInOperations) -> None:
+    """Two `up` with backends of their own: the later one goes on, the earlier one says why it stops."""
+    first, _ = opened(operations, "v1")
+    _, second = opened(operations, "v2")
+    with pytest.raises(StepFailed, match="this step is of another one"):
+        perform(first, "preflight", lambda *_: {})
+    refused = operations.entries()[-1]
+    assert (refused.event, refused.step, refused.release) == ("attempt refused", "preflight", None)
+    assert first.releases()[-1] == second
+
+
+def test_the_record_has_the_run_and_the_git_identity(operations, monkeypatch, tmp_path) -> None:
+    for name, value in {
+        "GITHUB_ACTOR": "octocat",
+        "GITHUB_RUN_ID": "7",
+        "GITHUB_REPOSITORY": "team/site",
+        "GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("GITHUB_SERVER_URL", raising=False)
+    monkeypatch.chdir(tmp_path)  # in no checkout
+    (tmp_path / "gitconfig").write_text("[user]\nname = Ada Byron\nemail = ada@site.example\n")
+    _, release = opened(operations, "v1", responsible=None)
+    assert release.responsible == "octocat"
+    assert release.identity["ci_run"] == "https://github.com/team/site/actions/runs/7"
+    assert release.identity["git"] == "Ada Byron <ada@site.example>"
+
+
 def test_the_ci_actor_is_responsible_where_nobody_is_named(operations, monkeypatch) -> None:
     monkeypatch.setenv("GITHUB_ACTOR", "octocat")
     _, release = opened(operations, "v1", responsible=None)
