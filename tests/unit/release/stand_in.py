@@ -20,10 +20,13 @@ from components.release.verification import Result
 from components.target import (
     Artefact,
     Backup,
+    Beside,
+    Comparison,
     Completed,
     DatabaseFacts,
     Deployment,
     DjangoFacts,
+    Drill,
     Instance,
     Operations,
     TargetError,
@@ -31,7 +34,19 @@ from components.target import (
 
 OPERATIONS = "tests.unit.release.stand_in:StandInOperations"
 SECRET = "correct horse"
-CHANGING = ("append_record", "manage", "backup", "drain", "replace", "admit", "withdraw", "prune")
+CHANGING = (
+    "append_record",
+    "manage",
+    "backup",
+    "restore",
+    "switch",
+    "remove",
+    "drain",
+    "replace",
+    "admit",
+    "withdraw",
+    "prune",
+)
 DATABASE = DatabaseFacts(host="127.0.0.1", port=5433, name="site", user="site")
 GOOD_SETTINGS = DjangoFacts(
     engine="django.db.backends.postgresql",
@@ -80,6 +95,9 @@ class StandInOperations:
         self.lacking: str | None = None  # what the database has not
         self.settings: dict[str, DjangoFacts] = {}  # by process; the others have GOOD_SETTINGS
         self.backups: list[Backup] = []
+        self.lying_beside: list[Beside] = []
+        self.compared = Comparison(changes=(), migrations=())
+        self.drill_fault: str | None = None
         self.slots: dict[str, Slot] = {}
         self.completed: dict[str, Completed] = {}  # by the command's first word
         self.managed: list[tuple[str, str]] = []  # image and command
@@ -227,6 +245,36 @@ class StandInOperations:
     def last_backup(self) -> Backup | None:
         self._called("last_backup")
         return self.backups[-1] if self.backups else None
+
+    def restore(self, backup: str, *, image: str | None) -> Beside:
+        self._called("restore", backup)
+        brought = Beside(id="1", database="site_restored_1", image=image, backup=backup, kept=False)
+        self.lying_beside.append(brought)
+        return brought
+
+    def beside(self) -> list[Beside]:
+        self._called("beside")
+        return list(self.lying_beside)
+
+    def compare(self, id: str) -> Comparison:
+        self._called("compare", id)
+        return self.compared
+
+    def switch(self, id: str, *, image: str | None) -> Beside:
+        self._called("switch", id)
+        kept = Beside(id="2", database="site_before_2", image=image, backup=None, kept=True)
+        self.lying_beside = [kept, *(other for other in self.lying_beside if other.id != id)]
+        return kept
+
+    def remove(self, id: str) -> None:
+        self._called("remove", id)
+        self.lying_beside = [other for other in self.lying_beside if other.id != id]
+
+    def drill(self, backup: str, *, image: str | None, release: str) -> Drill:
+        self._called("drill", backup, image, release)
+        return Drill(
+            backup=backup, image=image, seconds=2.5, bytes=9, tables=3, rows=7, fault=self.drill_fault
+        )
 
     def drain(self, name: str, *, timeout: float) -> None:
         self._called("drain", name)

@@ -1,0 +1,107 @@
+"""Which backup a restore brings back, and which artefact runs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from components.release import record
+from components.release.record import Entry, Event
+from components.release.restoration import backup_for, ran_at
+from tests.unit.release.stand_in import image, manifest, migration
+
+MIGRATIONS = {version: migration(f"site.000{version[1]}") for version in ("v1", "v2", "v3")}
+
+
+def story(*words: str) -> list[Entry]:
+    """`v1` is a good release of it; `v2!migrate` one that ends as failed after that step; `restore:v1`."""
+    entries: list[Entry] = []
+    applied: set[str] = set()
+
+    def write(
+        event: Event,
+        release: str | None,
+        version: str,
+        step: str | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        time = f"2026-11-24T12:{len(entries):02}:00+00:00"
+        entries.append(
+            Entry(time=time, event=event, release=release, image=image(version), step=step, data=data or {})
+        )
+
+    for number, word in enumerate(words, start=1):
+        kind, _, restored = word.partition(":")
+        if kind == "restore":
+            applied = {name for name in applied if name[-1] <= restored[1]}
+            write("restore done", None, restored)
+            continue
+        version, _, last = word.partition("!")
+        release = f"{number}-{version}"
+        opening = {"version": version, "trigger": "t", "lock": "l", "responsible": "Ada"}
+        write(
+            "release opened",
+            release,
+            version,
+            data={**opening, "previous_image": None, "previous_version": None},
+        )
+        own = {str(each) for name, each in MIGRATIONS.items() if name <= version}
+        told = {"preflight": {"pending": sorted(own - applied)}, "backup": {"name": release}}
+        for step in ("preflight", "backup", "migrate", "roll-instance-1"):
+            write("step started", release, version, step)
+            if step == last.removeprefix("in-"):
+                write("release failed", release, version)
+                break
+            write("step done", release, version, step, told.get(step))
+            applied |= own if step == "migrate" else set()
+        else:
+            write("release succeeded", release, version)
+    return entries
+
+
+def schema(version: str) -> frozenset[tuple[str, str]]:
+    return frozenset(each.key for name, each in MIGRATIONS.items() if name <= version)
+
+
+@pytest.mark.parametrize(
+    ("words", "pinned", "at", "expected"),
+    [
+        (["v1", "v2"], "v2", "v2", "2-v2"),  # of the release that serves
+        (["v1", "v2", "v1!preflight"], "v1", "v2", "2-v2"),  # what the refusal has named
+        (["v1", "v2", "v3", "v1!preflight"], "v1", "v3", "2-v2"),
+        (["v1", "v2", "v3", "v2!preflight"], "v2", "v3", "3-v3"),
+        (["v1", "v2", "v3!roll-instance-1"], "v3", "v3", "3-v3"),  # of the one that has failed
+        (["v1", "v2", "v3!migrate"], "v3", "v2", "3-v3"),
+        (["v1!preflight"], "v1", "v1", None),
+    ],
+)
+def test_the_backup_is_that_of_before_what_the_pinned_artefact_does_not_know(
+    words: Sequence[str], pinned: str, at: str, expected: str | None
+) -> None:
+    target = manifest(pinned, *(each for name, each in MIGRATIONS.items() if name <= pinned))
+    found = backup_for(target, schema(at) | {("other", "0001")}, record.releases(story(*words)))
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "backup", "expected"),
+    [
+        (["v1", "v2"], "1-v1", None),  # nothing ran before the first
+        (["v1", "v2"], "2-v2", "v1"),
+        (["v1", "v2"], None, "v2"),
+        (["v1", "v2!roll-instance-1", "v3"], "3-v3", "v1"),  # what has not passed its gate never ran
+        (["v1", "v2", "restore:v1", "v1"], "4-v1", "v1"),  # and not v2, whose schema is gone
+        (["v1", "v2", "restore:v1"], None, "v1"),
+        (["v1", "v2"], "manual-20261124T115900Z", None),
+        (["v1", "v2"], "manual-20261124T121500Z", "v1"),
+        (["v1", "v2"], "scheduled-20261124T235900Z", "v2"),
+        (["v1", "v2"], "of-somebody", None),
+    ],
+)
+def test_what_runs_on_a_backup_is_what_ran_when_it_was_taken(
+    words: Sequence[str], backup: str | None, expected: str | None
+) -> None:
+    found = ran_at(backup, story(*words))
+    assert (found and found.image) == (expected and image(expected))
