@@ -197,7 +197,6 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
                     for location, subnet in network.app_subnet_ids.items()
                 ],
             ),
-            probe_path=settings.app.probe.path,
             identity_id=identities["app"].id,
             identity_client_id=identities["app"].client_id,
             registry=registry.login_server,

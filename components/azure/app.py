@@ -7,12 +7,13 @@ What runs in them is the release's business. A site's image, start command and a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import pulumi
 from pulumi_azure_native import app, web
 
+from components.azure import image
 from components.azure.diagnostics import diagnostics
 from components.azure.naming import Names
 from components.azure.place import Place
@@ -38,7 +39,6 @@ class Region:
 class AppArgs:
     """`instances`: name → where, in rolling order. `workers`: machines of each plan.
 
-    `secrets`: name in the container apps → its address in the vault, for the further `processes`.
     Raises `TargetError` for a plan that Azure refuses.
     """
 
@@ -48,7 +48,6 @@ class AppArgs:
     zone_redundant: bool
     shared_plan: bool  # the instances of a region share one, else each has its own
     instances: Mapping[str, Region]
-    probe_path: str
     identity_id: pulumi.Input[str]
     identity_client_id: pulumi.Input[str]
     registry: pulumi.Input[str]  # host
@@ -57,7 +56,6 @@ class AppArgs:
     environment_id: pulumi.Input[str] | None = None  # of Container Apps; needed where there are processes
     processes: Sequence[str] = ()
     process_cores: float = 0.5
-    secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_plan(
@@ -216,7 +214,9 @@ class App(pulumi.ComponentResource):
             auto_heal_rules=_auto_heal(),
             detailed_error_logging_enabled=True,
             ftps_state=web.FtpsState.DISABLED,
-            health_check_path=args.probe_path,
+            # Not the readiness that Front Door asks: when the database is ill, App Service would find every
+            # worker so and replace them all ("Monitor App Service instances by using Health check").
+            health_check_path=image.ALIVE,
             http20_enabled=True,
             http_logging_enabled=True,
             ip_security_restrictions=[
@@ -259,10 +259,6 @@ class App(pulumi.ComponentResource):
             configuration=app.ConfigurationArgs(
                 active_revisions_mode=app.ActiveRevisionsMode.SINGLE,
                 registries=[app.RegistryCredentialsArgs(server=args.registry, identity=args.identity_id)],
-                secrets=[
-                    app.SecretArgs(name=secret, key_vault_url=uri, identity=args.identity_id)
-                    for secret, uri in args.secrets.items()
-                ],
             ),
             template=app.TemplateArgs(
                 containers=[

@@ -27,7 +27,7 @@ SITE_CONFIG = {
     },
     "detailedErrorLoggingEnabled": True,
     "ftpsState": "Disabled",
-    "healthCheckPath": "/healthz",
+    "healthCheckPath": "/.relevo/alive",
     "http20Enabled": True,
     "httpLoggingEnabled": True,
     "ipSecurityRestrictions": [
@@ -79,7 +79,6 @@ def _app(count: int = 2, regions: tuple[Region, ...] = (WEST,), **changed: Any) 
         "zone_redundant": True,
         "shared_plan": False,
         "instances": spread(names(count), regions),
-        "probe_path": "/healthz",
         "identity_id": "identity-id",
         "identity_client_id": "identity-client",
         "registry": "crassetsprod.azurecr.io",
@@ -265,7 +264,6 @@ def test_a_further_process_is_one_replica_without_an_address(engine: StandInEngi
         lambda: _app(
             processes=("worker",),
             environment_id="environment-id",
-            secrets={"database-url": "https://kv-assets-prod.vault.azure.net/secrets/database-url"},
         )
     )
 
@@ -284,13 +282,6 @@ def test_a_further_process_is_one_replica_without_an_address(engine: StandInEngi
         "configuration": {
             "activeRevisionsMode": "Single",
             "registries": [{"server": "crassetsprod.azurecr.io", "identity": "identity-id"}],
-            "secrets": [
-                {
-                    "name": "database-url",
-                    "keyVaultUrl": "https://kv-assets-prod.vault.azure.net/secrets/database-url",
-                    "identity": "identity-id",
-                }
-            ],
         },
         "template": {
             "containers": [

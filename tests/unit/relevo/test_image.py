@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import itertools
@@ -10,9 +11,11 @@ import os
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from components.azure import image as layout
 from components.release.manifest import Check, Manifest, Migration
 from relevo import image
 from relevo.errors import RelevoError
@@ -116,26 +119,74 @@ def test_without_docker_nothing_is_built(monkeypatch: pytest.MonkeyPatch, tmp_pa
         image.docker(["buildx"], epoch=0)
 
 
+SITE = "site.example.org"
+
+
+class Served:
+    """A project that notes how it is asked, behind the image's configuration of gunicorn."""
+
+    def __init__(self, *, asgi: bool) -> None:
+        self.asked: dict[str, str] = {}
+        self._asgi = asgi
+        project = self._asgi_project if asgi else self._wsgi_project
+        self.worker = SimpleNamespace(wsgi=project)
+        self.configuration = runpy.run_path(str(image.HERE / "gunicorn.py"))
+        self.configuration["post_worker_init"](self.worker)
+
+    def _wsgi_project(self, environ: dict[str, str], start_response: Any) -> list[bytes]:
+        self.asked = {"host": environ["HTTP_HOST"], "scheme": environ.get("HTTP_X_FORWARDED_PROTO", "")}
+        start_response("200 OK", [])
+        return [b"page"]
+
+    async def _asgi_project(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        self.asked = {"host": headers["host"], "scheme": headers.get("x-forwarded-proto", "")}
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"page"})
+
+    def get(self, path: str, host: str) -> tuple[str, bytes]:
+        """Status and body."""
+        if not self._asgi:
+            said: list[str] = []
+            environ = {"PATH_INFO": path, "HTTP_HOST": host}
+            body = b"".join(self.worker.wsgi(environ, lambda status, _: said.append(status)))
+            return said[0].partition(" ")[0], body
+        sent: list[dict[str, Any]] = []
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "path": path, "headers": [(b"host", host.encode())]}
+        asyncio.run(self.worker.wsgi(scope, None, send))
+        return str(sent[0]["status"]), sent[1]["body"]
+
+
+@pytest.fixture(params=[False, True], ids=["wsgi", "asgi"])
+def served(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Served:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WEBSITE_HOSTNAME", SITE)
+    return Served(asgi=request.param)
+
+
 @pytest.mark.parametrize(
     ("host", "asked"),
     [
-        ("169.254.130.2:8000", "site.example.org"),
-        ("169.254.130.2", "site.example.org"),
+        ("169.254.130.2:8000", SITE),
+        ("169.254.130.2", SITE),
         ("www.example.org", "www.example.org"),
         ("169.254.evil.example.org", "169.254.evil.example.org"),
         ("10.0.0.4:8000", "10.0.0.4:8000"),
     ],
 )
-def test_only_the_platforms_own_pings_are_asked_as_visitors(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, host: str, asked: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WEBSITE_HOSTNAME", "site.example.org")
-    request = SimpleNamespace(headers=[("HOST", host), ("USER-AGENT", "HealthCheck/1.0")])
-    runpy.run_path(str(image.HERE / "gunicorn.py"))["pre_request"](None, request)
-    headers = dict(request.headers)
-    assert headers["HOST"] == asked
-    assert ("X-FORWARDED-PROTO" in headers) == (asked != host)
+def test_only_the_platforms_own_pings_are_asked_as_visitors(served: Served, host: str, asked: str) -> None:
+    assert served.get("/readyz/", host) == ("200", b"page")
+    assert served.asked == {"host": asked, "scheme": "https" if asked == SITE else ""}
+
+
+def test_a_process_says_that_it_lives_without_asking_the_project(served: Served) -> None:
+    """Or an ill database would make every worker ill, and App Service would replace them all."""
+    assert served.get(layout.ALIVE, "169.254.130.2:8000") == ("200", b"alive\n")
+    assert served.asked == {}
 
 
 def test_the_projects_own_configuration_of_gunicorn_stays(
@@ -143,11 +194,8 @@ def test_the_projects_own_configuration_of_gunicorn_stays(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("gunicorn.conf.py").write_text(
-        "max_requests = 7\ndef pre_request(worker, request): request.seen = dict(request.headers)['HOST']\n"
+        "max_requests = 7\ndef post_worker_init(worker): worker.seen = worker.wsgi.__name__\n"
     )
-    monkeypatch.setenv("WEBSITE_HOSTNAME", "site.example.org")
-    configuration = runpy.run_path(str(image.HERE / "gunicorn.py"))
-    assert configuration["max_requests"] == 7
-    request = SimpleNamespace(headers=[("HOST", "169.254.130.2")])
-    configuration["pre_request"](None, request)
-    assert request.seen == "site.example.org"
+    served = Served(asgi=False)
+    assert served.configuration["max_requests"] == 7
+    assert served.worker.seen == "_wsgi_project"
