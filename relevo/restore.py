@@ -84,8 +84,9 @@ def table(compared: Comparison) -> list[str]:
     """What would be lost, for people."""
     if not compared.changes and not compared.migrations:
         return ["nothing was written since: no row, no file, no migration is lost"]
-    width = max((len(change.table) for change in compared.changes), default=0)
-    lines = [f"  {'written since':{width}}  {'inserted':>9}  {'updated':>9}  {'deleted':>9}"]
+    head = "written since"
+    width = max(len(head), *(len(change.table) for change in compared.changes), 0)
+    lines = [f"  {head:{width}}  {'inserted':>9}  {'updated':>9}  {'deleted':>9}"]
     for change in compared.changes:
         updated = "?" if change.updated is None else change.updated
         columns = f"  and the values of {', '.join(change.columns)}" if change.columns else ""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.release import record
+from components.release import record, recorded_schema
 from components.release.record import Entry, Event
 from components.release.restoration import backup_for, ran_at
 from tests.unit.release.stand_in import image, manifest, migration
@@ -105,3 +105,13 @@ def test_what_runs_on_a_backup_is_what_ran_when_it_was_taken(
 ) -> None:
     found = ran_at(backup, story(*words))
     assert (found and found.image) == (expected and image(expected))
+
+
+def test_the_record_knows_the_schema_after_a_restore_that_came_to_its_end() -> None:
+    def entry(event: Event, **data: Any) -> Entry:
+        return Entry(time="2026-11-24T12:00:00+00:00", event=event, release=None, image=None, data=data)
+
+    migrated = entry("step done", schema=["site.0001", "site.0002"])
+    begun, done = entry("restore started"), entry("restore done", schema=["site.0001"])
+    assert recorded_schema.applied([migrated, begun]) is None
+    assert recorded_schema.applied([migrated, begun, done]) == {("site", "0001")}
