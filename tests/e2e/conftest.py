@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from tests.e2e import servers
 from tests.e2e.project import ROOT, Project
-from tests.e2e.releases import EXAMPLE, TAGS, build_repository
+from tests.e2e.releases import EXAMPLE, build_repository
 
 
 @pytest.fixture(scope="session")
@@ -76,13 +76,23 @@ def configuration() -> dict[str, Any]:
     return settings
 
 
+class Digests(dict[str, str]):
+    """tag → digest of that release of the example, which is built when it is first asked for."""
+
+    def __init__(self, builder: Project, repository: Path) -> None:
+        super().__init__()
+        self._builder, self._repository = builder, repository
+
+    def __missing__(self, tag: str) -> str:
+        self[tag] = self._builder.build(self._repository, tag)
+        return self[tag]
+
+
 @pytest.fixture(scope="session")
 def digests(
     new_project: Callable[..., Project], configuration: dict[str, Any], repository: Path
 ) -> dict[str, str]:
-    """tag → digest of every release of the example."""
-    builder = new_project("builder", configuration)
-    return {tag: builder.build(repository, tag) for tag in TAGS}
+    return Digests(new_project("builder", configuration), repository)
 
 
 @pytest.fixture(scope="session")
