@@ -9,7 +9,7 @@ import pulumi
 from pulumi_azure_native import authorization, resources
 
 from components.azure import app as sites
-from components.azure import availability, origins, sizing, storage
+from components.azure import availability, disk, origins, sizing, storage
 from components.azure.app import App, AppArgs, Region
 from components.azure.cache import Cache, CacheArgs
 from components.azure.database import Administrator, Database, DatabaseArgs
@@ -52,9 +52,12 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
     availability.refuse_taken(
         names, subscription=login.subscription_id, resource_manager=azure.resource_manager
     )
-    in_rotation = origins.found(
-        names, subscription=login.subscription_id, resource_manager=azure.resource_manager
-    )
+    asked: dict[str, Any] = {
+        "subscription": login.subscription_id,
+        "resource_manager": azure.resource_manager,
+    }
+    in_rotation = origins.found(names, **asked)
+    storage_gb = disk.gigabytes(azure.database.storage_gb, names, **asked)
     place = _place(names, azure, login)
     known = azure_facts.known(stack, settings, place)
     instances, processes = settings.instance_names, tuple(settings.app.processes)
@@ -126,7 +129,7 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
         DatabaseArgs(
             place=place,
             sku=azure.database.sku,
-            storage_gb=azure.database.storage_gb,
+            storage_gb=storage_gb,
             version=azure.database.version,
             ha=azure.database.high_availability,
             geo_backup=azure.database.geo_backup,

@@ -61,7 +61,7 @@ class DatabaseArgs:
     """`user`: the role of the application. `max_connections`: None leaves what the size gives.
 
     A change of `max_connections` takes effect at the server's next restart. Geo-redundant backup is decided
-    at the creation. Storage grows by itself; then `storage_gb` has to follow, as it cannot shrink.
+    at the creation. Storage grows by itself; `storage_gb` is never less than it is (disk.py).
     """
 
     place: Place

@@ -20,6 +20,7 @@ from azure.core.exceptions import ResourceExistsError
 from components.azure.backups import DUMP
 from components.azure.database_login import connect
 from components.azure.faults import asking
+from components.azure.image import SCHEDULED
 from components.azure.login import blobs
 from components.azure.media import Media
 from components.dumping import Dumping
@@ -47,7 +48,9 @@ def tool(program: str, *arguments: str, connect: bool = True) -> None:
 def take(name: str, *, database: str, host: str, backups: str, media: str) -> None:
     """`host`: of the blobs; `backups`, `media`: containers. Raises `TargetError`."""
     service = blobs(host)
-    dumping = Dumping(database=database, connect=connect, tool=tool, scratch=SCRATCH)
+    # The clock's and a release's may be taken at once; each sweeps what a killed one of its kind has left.
+    scratch = f"{SCRATCH}{'scheduled' if name.startswith(SCHEDULED) else 'release'}_"
+    dumping = Dumping(database=database, connect=connect, tool=tool, scratch=scratch)
     with tempfile.TemporaryDirectory(prefix="relevo-dump-") as folder:
         file = Path(folder) / DUMP
         with connect(database) as connection:

@@ -21,6 +21,7 @@ MEDIA_ROOT = "/media"  # of the container alone: media belong into the blob cont
 PORT = 8000
 PREPARED, CONTEXT, RECIPE = "image", "context", "recipe.json"  # of an artefact, for a build in `pulumi up`
 GRACEFUL_SECONDS = 30
+SCHEDULED = "scheduled-"  # begins the name of a backup that the clock takes
 
 
 def web(app: Mapping[str, Any]) -> tuple[str, ...]:
@@ -73,5 +74,5 @@ def scheduled_dump() -> tuple[str, ...]:
     """The dump that the clock starts: no runner waits for it, and as none is ever written over, each run
     makes a name of its own.
     """
-    script = f'exec {" ".join(TOOLS)} components.azure.dump "scheduled-$(date -u +%Y%m%dT%H%M%SZ)"'
+    script = f'exec {" ".join(TOOLS)} components.azure.dump "{SCHEDULED}$(date -u +%Y%m%dT%H%M%SZ)"'
     return ("/bin/sh", "-c", script)

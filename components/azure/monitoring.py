@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -105,6 +105,7 @@ class MetricRule:
     minutes: int
     below: bool = False
     dimension: Literal["Origin", "Endpoint"] | None = None  # each origin by itself; the public endpoint only
+    least_requests: int | None = None  # within `minutes`: of fewer, no share says anything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +132,7 @@ FRONT_DOOR = (
         threshold=2,
         minutes=5,
         dimension="Endpoint",
+        least_requests=50,
     ),
     MetricRule(
         name="surge-4xx",
@@ -140,6 +142,7 @@ FRONT_DOOR = (
         threshold=30,
         minutes=15,
         dimension="Endpoint",
+        least_requests=100,
     ),
     MetricRule(
         name="unhealthy-origin",
@@ -270,10 +273,6 @@ class Monitoring(pulumi.ComponentResource):
 
     def _metric_alert(self, rule: MetricRule, resource_id: pulumi.Input[str]) -> None:
         place = self._args.place
-        watched: dict[str, list[pulumi.Input[str]]] = {
-            "Origin": ["*"],
-            "Endpoint": [self._args.endpoint_host],
-        }
         monitor.MetricAlert(
             f"{self.pulumi_resource_name}-{rule.name}",
             rule_name=rule.name,
@@ -287,29 +286,49 @@ class Monitoring(pulumi.ComponentResource):
             window_size=duration(rule.minutes),
             criteria=monitor.MetricAlertSingleResourceMultipleMetricCriteriaArgs(
                 odata_type="Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria",
-                all_of=[
-                    monitor.MetricCriteriaArgs(
-                        criterion_type="StaticThresholdCriterion",
-                        name=rule.name,
-                        metric_name=rule.metric,
-                        operator=monitor.Operator.LESS_THAN if rule.below else monitor.Operator.GREATER_THAN,
-                        threshold=rule.threshold,
-                        time_aggregation=monitor.AggregationTypeEnum.AVERAGE,
-                        dimensions=[
-                            monitor.MetricDimensionArgs(
-                                name=rule.dimension, operator="Include", values=watched[rule.dimension]
-                            )
-                        ]
-                        if rule.dimension
-                        else [],
-                    )
-                ],
+                all_of=[monitor.MetricCriteriaArgs(**criterion) for criterion in self._criteria(rule)],
             ),
             auto_mitigate=True,
             actions=[monitor.MetricAlertActionArgs(action_group_id=self.action_group_id)],
             tags=place.tags,
             opts=pulumi.ResourceOptions(parent=self),
         )
+
+    def _criteria(self, rule: MetricRule) -> Iterator[dict[str, Any]]:
+        """All must be met; with more than one, each may name one value of a dimension ("Metric alerts")."""
+        watched: dict[str, list[pulumi.Input[str]]] = {
+            "Origin": ["*"],
+            # By Front Door's own name, also of requests to a domain of one's own: as in its access log,
+            # "endpoint" is the former and "hostName" what the client asked ("Monitor metrics and logs").
+            "Endpoint": [self._args.endpoint_host],
+        }
+        common = {
+            "criterion_type": "StaticThresholdCriterion",
+            "dimensions": [
+                monitor.MetricDimensionArgs(
+                    name=rule.dimension, operator="Include", values=watched[rule.dimension]
+                )
+            ]
+            if rule.dimension
+            else [],
+        }
+        yield {
+            **common,
+            "name": rule.name,
+            "metric_name": rule.metric,
+            "operator": monitor.Operator.LESS_THAN if rule.below else monitor.Operator.GREATER_THAN,
+            "threshold": rule.threshold,
+            "time_aggregation": monitor.AggregationTypeEnum.AVERAGE,
+        }
+        if rule.least_requests is not None:
+            yield {
+                **common,
+                "name": "requests",
+                "metric_name": "RequestCount",
+                "operator": monitor.Operator.GREATER_THAN_OR_EQUAL,
+                "threshold": rule.least_requests,
+                "time_aggregation": monitor.AggregationTypeEnum.TOTAL,
+            }
 
     def _log_alert(self, rule: LogRule) -> None:
         place = self._args.place

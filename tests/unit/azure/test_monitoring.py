@@ -132,7 +132,7 @@ def test_a_metric_out_of_bounds_tells_the_people(
     assert alert.inputs["windowSize"] == window
     assert alert.inputs["enabled"] is True
     assert alert.inputs["actions"] == [{"actionGroupId": "monitoring-people-id"}]
-    (criterion,) = alert.inputs["criteria"]["allOf"]
+    criterion = alert.inputs["criteria"]["allOf"][0]
     assert (criterion["metricName"], criterion["operator"], criterion["threshold"]) == (
         metric,
         operator,
@@ -145,10 +145,22 @@ def test_errors_are_counted_at_the_public_address_alone(engine: StandInEngine, n
     """Where an instance is verified, every release gets errors while it starts."""
     engine.build(_monitoring)
 
-    (criterion,) = engine.made[f"monitoring-{name}"].inputs["criteria"]["allOf"]
-    assert criterion["dimensions"] == [
-        {"name": "Endpoint", "operator": "Include", "values": ["public.z01.azurefd.net"]}
-    ]
+    for criterion in engine.made[f"monitoring-{name}"].inputs["criteria"]["allOf"]:
+        assert criterion["dimensions"] == [
+            {"name": "Endpoint", "operator": "Include", "values": ["public.z01.azurefd.net"]}
+        ]
+
+
+@pytest.mark.parametrize(("name", "least"), [("errors-5xx", 50), ("surge-4xx", 100)])
+def test_a_share_of_a_handful_of_requests_wakes_nobody(engine: StandInEngine, name: str, least: int) -> None:
+    engine.build(_monitoring)
+    _, requests = engine.made[f"monitoring-{name}"].inputs["criteria"]["allOf"]
+    assert (requests["metricName"], requests["operator"], requests["threshold"]) == (
+        "RequestCount",
+        "GreaterThanOrEqual",
+        least,
+    )
+    assert requests["timeAggregation"] == "Total"
 
 
 def test_each_origin_is_watched_by_itself(engine: StandInEngine) -> None:

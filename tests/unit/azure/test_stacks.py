@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from components.azure import availability, origins
+from components.azure import availability, disk, origins
 from components.azure.environment import Reference, process_environment
 from components.target import Deployment, Target, TargetError, load_operations
 from stacks import azure
@@ -125,6 +125,7 @@ def build(
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(availability, "refuse_taken", lambda names, **where: asked.append((names, where)))
         patched.setattr(origins, "found", lambda names, **where: in_rotation or {})
+        patched.setattr(disk, "gigabytes", lambda wanted, names, **where: wanted)
         target = engine.build(lambda: azure.compose(stack, ROOT, settings_of(stack, **changed)))
     return Built(engine, target, engine.value(target.facts), asked)
 
@@ -308,6 +309,7 @@ def test_an_image_that_the_up_builds_is_what_runs_everywhere(
     (folder / "recipe.json").write_text(json.dumps({"tag": "v2", "arguments": {}}))
     monkeypatch.setattr(availability, "refuse_taken", lambda names, **where: None)
     monkeypatch.setattr(origins, "found", lambda names, **where: {})
+    monkeypatch.setattr(disk, "gigabytes", lambda wanted, names, **where: wanted)
     engine = stand_in()
     image = f"crprestamosdev.azurecr.io/prestamos@sha256:{7:064d}"
     engine.outputs["image-image"] = {"repoDigest": image}
