@@ -8,6 +8,8 @@ STACK := local
 APP := examples/prestamos
 BIN := .venv/bin
 INSTALLED := .venv/relevo-installed
+# Processes that share the tests, see tests/conftest.py. More than cores: the limits of time do not hold.
+WORKERS := 2
 
 .PHONY: help setup up preview down rollback status logs url start export test lint tests lock
 
@@ -60,14 +62,14 @@ lint: $(INSTALLED)
 	$(BIN)/zizmor --offline --no-progress --quiet --strict-collection --min-severity medium .github
 
 tests: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" pytest --durations=15
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest --numprocesses=$(WORKERS) --durations=30
 
 LOCKED := . relevo/image tests/azure/crosscheck
 
 lock: $(INSTALLED) ## renew each requirements-lock.txt from the requirements.txt beside it
-	@for folder in $(LOCKED); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
-	  --generate-hashes --custom-compile-command "make lock" $$folder/requirements.txt \
-	  --output-file $$folder/requirements-lock.txt || exit 1; done
+	@for folder in $(LOCKED); do $(BIN)/uv --directory $$folder pip compile --quiet --universal \
+	  --python-version 3.11 --generate-hashes --custom-compile-command "make lock" requirements.txt \
+	  --output-file requirements-lock.txt || exit 1; done
 
 $(INSTALLED): requirements-lock.txt pyproject.toml
 	@relevo/toolchain/environment.sh
