@@ -29,10 +29,11 @@ RIGHTS = """
 SELECT rolsuper OR (rolcreatedb AND pg_has_role(datdba, 'USAGE')), pg_get_userbyid(datdba), current_user::text
   FROM pg_roles, pg_database WHERE rolname = current_user AND datname = %s
 """
+# Of sessions of others it shows the role, but not what kind of session it is.
 STRANGERS = """
 SELECT DISTINCT usename FROM pg_stat_activity JOIN pg_roles AS other ON other.oid = usesysid
   CROSS JOIN (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS me
- WHERE datname = %s AND backend_type = 'client backend' AND NOT me.rolsuper
+ WHERE datname = %s AND coalesce(backend_type, 'client backend') = 'client backend' AND NOT me.rolsuper
    AND (other.rolsuper OR NOT (pg_has_role(usesysid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE')))
 """
 END_SESSIONS = """

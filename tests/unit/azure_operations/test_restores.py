@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from components.target import Beside, Change, Comparison, Drill, TargetError
 from tests.azure.arm_stand_in import ArmStandIn, Command
 from tests.e2e.servers import postgresql
 
+ROOT = Path(__file__).parents[3]
 BESIDE = {"id": "20261124t1z", "database": "assets_x", "image": None, "backup": "r1", "kept": False}
 CHANGE = {"table": "public.asset", "inserted": 1, "updated": 2, "deleted": 3, "columns": ["site"]}
 
@@ -79,49 +83,70 @@ def test_a_drill_asks_the_artefact_of_its_time_at_the_scratch_database(
 
 
 # -- with a real PostgreSQL ----------------------------------------------------------------------------
-@pytest.fixture
-def application(
-    azure: ArmStandIn, facts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[psycopg.Connection]:
-    """A session of the application's role, which owns its database; the jobs' one is no superuser."""
+@pytest.fixture(scope="module")
+def superuser() -> Iterator[str]:
+    """The URL of a server with the jobs' role, which is no superuser, and the application's."""
     with postgresql() as new:
-        superuser = new()
-        found = psycopg.conninfo.conninfo_to_dict(superuser)
-        with psycopg.connect(superuser, autocommit=True) as connection:
+        url = new()
+        with psycopg.connect(url, autocommit=True) as connection:
             for statement in (
                 "CREATE ROLE jobs LOGIN CREATEDB CREATEROLE PASSWORD 'token'",
                 "CREATE ROLE assets LOGIN PASSWORD 'assets'",
                 "CREATE ROLE reader",
                 "GRANT assets TO jobs",
-                "CREATE DATABASE assets OWNER assets",
-                "REVOKE ALL ON DATABASE assets FROM PUBLIC",
-                "GRANT CONNECT ON DATABASE assets TO reader",
-                "ALTER DATABASE assets SET search_path TO public, archive",
             ):
                 connection.execute(statement.encode())
-        storage = facts["storage"]
-        for name, value in {
-            "PGHOST": found["host"],
-            "PGPORT": found["port"],
-            "PGUSER": "jobs",
-            "PGDATABASE": "assets",
-            "PGPASSWORD": "replaced by a token",
-            "RELEVO_BLOBS": storage["blob_host"],
-            "RELEVO_BACKUPS": storage["backups"],
-            "RELEVO_MEDIA": storage["media"],
-            "PATH": f"{bundled()}:{os.environ['PATH']}",
-        }.items():
-            monkeypatch.setenv(name, str(value))
-        monkeypatch.setattr(database_login, "token", lambda: "token")
-        url = psycopg.conninfo.make_conninfo(superuser, dbname="assets", user="assets", password="assets")
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("CREATE TABLE asset (id int PRIMARY KEY, name text)")
-            connection.execute("GRANT SELECT ON asset TO reader")
-            connection.execute("INSERT INTO asset SELECT i, 'of r1' FROM generate_series(1, 5) AS i")
-            connection.execute("CREATE TABLE note (text text)")
-            connection.execute("CREATE TABLE django_migrations (app text, name text)")
-            connection.execute("INSERT INTO django_migrations VALUES ('site', '0001')")
-            yield connection
+        yield url
+
+
+@pytest.fixture
+def application(
+    superuser: str, azure: ArmStandIn, facts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[psycopg.Connection]:
+    """A session of the application's role in its database, which has rows."""
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        for statement in (
+            "CREATE DATABASE assets OWNER assets",
+            "REVOKE ALL ON DATABASE assets FROM PUBLIC",
+            "GRANT CONNECT ON DATABASE assets TO reader",
+            "ALTER DATABASE assets SET search_path TO public, archive",
+        ):
+            connection.execute(statement.encode())
+    storage, found = facts["storage"], psycopg.conninfo.conninfo_to_dict(superuser)
+    for name, value in {
+        "PGHOST": found["host"],
+        "PGPORT": found["port"],
+        "PGUSER": "jobs",
+        "PGDATABASE": "assets",
+        "PGPASSWORD": "replaced by a token",
+        "RELEVO_BLOBS": storage["blob_host"],
+        "RELEVO_BACKUPS": storage["backups"],
+        "RELEVO_MEDIA": storage["media"],
+        "PATH": f"{bundled()}:{os.environ['PATH']}",
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(database_login, "token", lambda: "token")
+    url = psycopg.conninfo.make_conninfo(superuser, dbname="assets", user="assets", password="assets")
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in (
+            "CREATE TABLE asset (id int PRIMARY KEY, name text)",
+            "GRANT SELECT ON asset TO reader",
+            "INSERT INTO asset SELECT i, 'of r1' FROM generate_series(1, 5) AS i",
+            "CREATE TABLE note (text text)",
+            "CREATE TABLE django_migrations (app text, name text)",
+            "INSERT INTO django_migrations VALUES ('site', '0001')",
+        ):
+            connection.execute(statement.encode())
+        yield connection
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        for name in databases(connection):
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def databases(connection: psycopg.Connection) -> list[str]:
+    """Of the application, and of drills."""
+    found = connection.execute("SELECT datname FROM pg_database WHERE datname ~ 'assets|relevo'")
+    return sorted(name for (name,) in found)
 
 
 def ask(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
@@ -216,10 +241,7 @@ def test_a_backup_is_brought_compared_switched_and_given_back(
     assert (drilled["tables"], drilled["rows"]) == (3, 6)
     assert drilled["fault"] == f"asked ['migrate', '--check'] /{DRILL}"
     with psycopg.connect(url, autocommit=True) as connection:
-        left = [
-            name for (name,) in connection.execute("SELECT datname FROM pg_database WHERE datname ~ 'relevo'")
-        ]
-    assert left == []
+        assert databases(connection) == ["assets"]
 
 
 def test_who_may_not_make_a_database_is_told_before_anything_is_made(
@@ -233,3 +255,61 @@ def test_who_may_not_make_a_database_is_told_before_anything_is_made(
     assert "assets may not make a database of assets's beside assets, but" in capsys.readouterr().out
     assert restore.main(["bring", "r2"]) == 1
     assert "r2 is not a verified backup" in capsys.readouterr().out
+
+
+KILLED = """
+import os, signal, sys
+from components import restoring
+from components.azure import database_login, restore
+
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+database_login.token = lambda: "token"
+setattr(restoring.Restoring, sys.argv[1], kill)
+restore.main(sys.argv[2:])
+"""
+
+
+def test_killed_while_it_restores_it_begins_anew_and_leaves_nothing(
+    application: psycopg.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dump.main(["r1"]) == 0
+    killed = subprocess.run([sys.executable, "-c", KILLED, "_allow", "bring", "r1"], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    left = databases(application)
+    assert len(left) == 2
+    assert ask(capsys, "beside") == []
+    brought = ask(capsys, "bring", "r1")
+    assert databases(application) == sorted(["assets", brought["database"]])
+
+
+def test_killed_while_it_switches_nothing_has_changed(
+    application: psycopg.Connection, superuser: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After both databases have their new names, in a transaction that nobody commits any more."""
+    assert dump.main(["r1"]) == 0
+    application.execute("INSERT INTO asset VALUES (6, 'since')")
+    url = application.info.dsn + " password=assets"
+    brought = ask(capsys, "bring", "r1")
+    before = databases(application)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, "_remark", "switch", brought["id"]], cwd=ROOT, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        assert databases(connection) == before
+    assert len(names(url)) == 6
+    ask(capsys, "switch", brought["id"])
+    assert len(names(url)) == 5
+
+
+def test_a_session_that_it_may_not_end_is_named_and_nothing_is_switched(
+    application: psycopg.Connection, superuser: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dump.main(["r1"]) == 0
+    brought = ask(capsys, "bring", "r1")
+    with psycopg.connect(superuser, dbname="assets") as stranger:
+        assert restore.main(["switch", brought["id"]]) == 1
+        assert f"{stranger.info.user} is connected to assets, but only" in capsys.readouterr().out
+    assert application.execute("SELECT count(*) FROM asset").fetchone() == (5,)
