@@ -12,6 +12,7 @@ from components.azure import cache as redis
 from components.azure import database, storage
 from components.azure.environment import libpq
 from components.azure.jobs import KINDS, job_name
+from components.azure.logins import role_name
 from components.azure.origins import GROUP
 from components.azure.place import Place
 from components.azure.registry import server
@@ -39,7 +40,9 @@ def known(stack: str, settings: Settings, place: Place) -> dict[str, Any]:
             "host": database.host(names),
             "port": database.PORT,
             "name": settings.database.name,
-            "user": settings.database.user,
+            "user": role_name(settings.database.user, azure.database.login),
+            "owner": settings.database.user,
+            "login": azure.database.login,
             "administrator": names.of("id", "jobs"),  # as the jobs come to it
             "major": int(azure.database.version),
         },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import field_validator, model_validator
 
@@ -64,7 +65,10 @@ class Storage(Section):
 
 
 class Database(Section):
-    """A PostgreSQL flexible server. The size decides its tier, and how many connections it takes."""
+    """A PostgreSQL flexible server. The size decides its tier, and how many connections it takes.
+
+    `login`: by which of its two logins the application comes; the other one's password may be replaced.
+    """
 
     sku: Text  # such as Standard_D2ds_v5; the tables of components/azure/sizing.py say which there are
     storage_gb: int = accepts(f"one of {', '.join(map(str, STORAGE_GB))}", default=64)
@@ -72,9 +76,12 @@ class Database(Section):
     high_availability: Literal["Disabled", "SameZone", "ZoneRedundant"] = accepts(
         "Disabled, SameZone or ZoneRedundant", default="Disabled"
     )
+    # Where the server begins; another has a standby. Not every zone has every size in each subscription.
+    zone: Literal["1", "2", "3"] = accepts("1, 2 or 3 in quotes", default="1")
     geo_backup: bool = accepts("true or false", default=False)
     retention_days: int = accepts("a number of days from 7 to 35", ge=7, le=35, default=35)
     on_demand_backup: bool = accepts("true or false", default=True)  # besides the dump, before each release
+    login: Literal["a", "b"] = accepts("a or b", default="a")
     administrators: Annotated[
         tuple[Administrator, ...], accepts("a list of administrators, each a map", strict=False)
     ] = ()
@@ -98,10 +105,14 @@ class Database(Section):
 
 
 class Cache(Section):
-    """Azure Managed Redis. `replicated`: on two nodes, with a service agreement."""
+    """Azure Managed Redis. `replicated`: on two nodes, with a service agreement.
+
+    `key`: which of its two access keys is in use; the other one may be regenerated.
+    """
 
     sku: Text  # such as Balanced_B0
     replicated: bool = accepts("true or false", default=True)
+    key: Literal["primary", "secondary"] = accepts("primary or secondary", default="primary")
 
     @field_validator("sku")
     @classmethod
@@ -198,6 +209,16 @@ class AzureSection(Section):
     def locations(self) -> tuple[str, ...]:
         """The regions of the instances; all else is in the first."""
         return (self.location,) if self.second_location is None else (self.location, self.second_location)
+
+    @field_validator("resource_manager")
+    @classmethod
+    def of_the_public_cloud(cls, address: str) -> str:
+        """Or of a stand-in on this machine. The names of hosts and the audiences of tokens are the public's."""
+        if address.rstrip("/") != PUBLIC_CLOUD and urlsplit(address).hostname not in ("127.0.0.1", "localhost"):
+            raise invalid(
+                f"is {address}, but only the public cloud's, {PUBLIC_CLOUD}, is accepted", "remove it"
+            )
+        return address
 
     @model_validator(mode="after")
     def built_where_nothing_is_guarded(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import quote
 
 import pulumi
@@ -27,11 +28,15 @@ def host(names: Names, location: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class CacheArgs:
-    """`sku` such as "Balanced_B0". `replicated`: on two nodes; on one there is no service agreement."""
+    """`sku` such as "Balanced_B0". `replicated`: on two nodes; on one there is no service agreement.
+
+    `key`: which of its two access keys is in use.
+    """
 
     place: Place
     sku: str
     replicated: bool
+    key: Literal["primary", "secondary"]
     endpoints_subnet_id: pulumi.Input[str]
     zone_id: pulumi.Input[str]
     workspace_id: pulumi.Input[str]
@@ -94,14 +99,13 @@ class Cache(pulumi.ComponentResource):
         self.id = cluster.id
         self.host = host(place.names, place.location)
         self.port = PORT
-        key = pulumi.Output.secret(
-            redisenterprise.list_database_keys_output(
-                cluster_name=cluster.name,
-                database_name=database.name,
-                resource_group_name=place.resource_group,
-                opts=pulumi.InvokeOutputOptions(parent=self),
-            ).primary_key
+        keys = redisenterprise.list_database_keys_output(
+            cluster_name=cluster.name,
+            database_name=database.name,
+            resource_group_name=place.resource_group,
+            opts=pulumi.InvokeOutputOptions(parent=self),
         )
+        key = pulumi.Output.secret(keys.primary_key if args.key == "primary" else keys.secondary_key)
         url = key.apply(
             lambda value: f"rediss://:{quote(value, safe='')}@{self.host}:{PORT}/0?ssl_cert_reqs=required"
         )
@@ -115,7 +119,7 @@ class Cache(pulumi.ComponentResource):
                 secret,
                 value,
                 since=in_use.since,
-                rotation="az redisenterprise database regenerate-key, then pulumi up",
+                rotation="relevo:azure.cache.key, see Rotating secrets in docs/azure.md",
             )
             for role, secret, value in (("password", CACHE_PASSWORD, key), ("url", CACHE_URL, url))
         ]

@@ -1,4 +1,4 @@
-"""The application's database and its role, made by a job in the network: nothing else reaches the server."""
+"""The application's database and its roles, made by a job in the network: nothing else reaches the server."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from components.azure.environment import Reference, libpq
 from components.azure.guard import guarded, lock
 from components.azure.jobs_run import Jobs, key_of
 from components.azure.login import Clients
+from components.azure.logins import LOGINS, Login, password_secret, password_variable
 from components.azure.place import Place
-from components.azure.secret_names import DATABASE_PASSWORD
 from components.masking import Masking
 from components.target import TargetError
 
 Properties = dict[str, Any]
 
 STEP = "database-role"
-INPUTS = ("database", "user", "password_version", "image", "facts")
+INPUTS = ("database", "user", "password_versions", "image", "facts")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseRoleArgs:
     """`facts`: the target's, as far as a job needs them. `image`: with whose tools the job runs.
 
-    `password_version`: another one is another password.
+    `user`: who owns the database. `password_versions`: login → another one is another password.
     """
 
     place: Place
     database: str
     user: str
-    password_version: pulumi.Input[str]
+    password_versions: Mapping[Login, pulumi.Input[str]]
     image: pulumi.Input[str]
     facts: pulumi.Input[Mapping[str, Any]]
 
@@ -55,7 +55,7 @@ class DatabaseRole(pulumi.ComponentResource):
             f"{name}-database",
             database=database_id(args.place, args.database),
             user=args.user,
-            password_version=args.password_version,
+            password_versions=args.password_versions,
             image=args.image,
             facts=pulumi.Output.json_dumps(args.facts),
             opts=guarded(self, args.place),
@@ -73,7 +73,7 @@ def database_id(place: Place, database: str) -> str:
     )
 
 
-def make(facts: Mapping[str, Any], *, image: str, password_version: str) -> None:
+def make(facts: Mapping[str, Any], *, image: str, password_versions: Mapping[str, str]) -> None:
     """Run the job to its end. Raises `TargetError`."""
     database, storage = facts["database"], facts["storage"]
     limit = facts["limits"]["command_seconds"]
@@ -97,11 +97,11 @@ def make(facts: Mapping[str, Any], *, image: str, password_version: str) -> None
         environment={
             "AZURE_CLIENT_ID": facts["identity"]["jobs"]["client_id"],
             **libpq(database),
-            "RELEVO_ROLE": database["user"],
-            "RELEVO_ROLE_PASSWORD": Reference(DATABASE_PASSWORD),
+            "RELEVO_ROLE": database["owner"],
+            **{password_variable(login): Reference(password_secret(login)) for login in LOGINS},
         },
         step=STEP,
-        key=key_of(STEP, database, password_version),
+        key=key_of(STEP, database, password_versions),
         masking=Masking(()),  # the job prints no secret
         show=False,
         fresh=True,  # somebody may have changed the server since
@@ -109,7 +109,7 @@ def make(facts: Mapping[str, Any], *, image: str, password_version: str) -> None
     if done.status != 0:
         lines = done.output.strip().splitlines() or [f"the job for it exited {done.status} and says nothing"]
         raise TargetError(
-            f"{database['user']} has no database yet, but the application needs it: {lines[-1]}"
+            f"{database['owner']} has no database yet, but the application needs it: {lines[-1]}"
         )
 
 
@@ -134,7 +134,9 @@ class OwnedDatabaseProvider(ResourceProvider):
 
     def _make(self, props: Properties) -> Properties:
         try:
-            make(json.loads(props["facts"]), image=props["image"], password_version=props["password_version"])
+            make(
+                json.loads(props["facts"]), image=props["image"], password_versions=props["password_versions"]
+            )
         except TargetError:
             # The SDK hands on the whole traceback; of an expected fault one line is of use.
             sys.tracebacklimit = 0
@@ -149,7 +151,7 @@ class OwnedDatabase(Resource, module="relevo", name="OwnedDatabase"):
         *,
         database: str,
         user: str,
-        password_version: pulumi.Input[str],
+        password_versions: Mapping[Login, pulumi.Input[str]],
         image: pulumi.Input[str],
         facts: pulumi.Input[str],
         opts: pulumi.ResourceOptions,
@@ -160,7 +162,7 @@ class OwnedDatabase(Resource, module="relevo", name="OwnedDatabase"):
             {
                 "database": database,
                 "user": user,
-                "password_version": password_version,
+                "password_versions": password_versions,
                 "image": image,
                 "facts": facts,
             },

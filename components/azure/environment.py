@@ -13,29 +13,14 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from components.azure import image
-from components.azure.secret_names import (
-    CACHE_PASSWORD,
-    CACHE_URL,
-    DATABASE_PASSWORD,
-    DATABASE_URL,
-    secret_name,
-)
+from components.azure.logins import password_secret, url_secret
+from components.azure.secret_names import CACHE_PASSWORD, CACHE_URL, secret_name
 from components.target import Deployment, TargetError
 from components.templates import TOKEN, variables
 
 # A reference as App Service reads it ("Use Key Vault references as app settings in Azure App Service").
 REFERENCE = "@Microsoft.KeyVault("
 STORED = re.compile(rf"{re.escape(REFERENCE)}SecretUri=(https://[^/\s]+)/secrets/([0-9A-Za-z-]+)/\)")
-
-SECRETS = {
-    "database.url": DATABASE_URL,
-    "database.password": DATABASE_PASSWORD,
-    "cache.url": CACHE_URL,
-    "cache.password": CACHE_PASSWORD,
-    # The managed cache has one credential for all.
-    "cache.readonly.url": CACHE_URL,
-    "cache.readonly.password": CACHE_PASSWORD,
-}
 
 
 @dataclass(frozen=True)
@@ -97,29 +82,34 @@ def process_environment(
     }
 
 
-def resolve(template: str, values: Mapping[str, Callable[[], str]], key: str) -> Value:
+def resolve(template: str, values: Mapping[str, Callable[[], Value]], key: str) -> Value:
     """A text, or a reference if the template is one secret. Raises `TargetError` if it mixes the two."""
+
+    def value(placeholder: str) -> Value:
+        if placeholder.startswith("secret."):
+            return Reference(secret_name(placeholder.removeprefix("secret.")))
+        if placeholder not in values:
+            raise TargetError(
+                f"{key} uses {{{placeholder}}}, but only {{secret.NAME}}, {', '.join(values)} are accepted; "
+                f"correct it."
+            )
+        return values[placeholder]()
+
     whole = TOKEN.fullmatch(template)
-    if whole and whole.group(1) is not None and (secret := _secret(whole.group(1))):
-        return Reference(secret)
+    if whole and whole.group(1) is not None:
+        return value(whole.group(1))
 
     def replace(match: re.Match[str]) -> str:
         token = match.group(0)
         if token in ("{{", "}}"):
             return token[0]
-        placeholder = match.group(1)
-        if _secret(placeholder):
+        found = value(match.group(1))
+        if isinstance(found, Reference):
             raise TargetError(
-                f"{key} mixes {{{placeholder}}} with other text, but a secret alone is accepted, since it "
-                f"stays in the vault; give it a variable of its own, or take {{database.url}} or "
-                f"{{cache.url}}."
+                f"{key} mixes {token} with other text, but a secret alone is accepted, since it stays in the "
+                f"vault; give it a variable of its own, or take {{database.url}} or {{cache.url}}."
             )
-        if placeholder not in values:
-            raise TargetError(
-                f"{key} uses {{{placeholder}}}, but only {{secret.NAME}}, {', '.join([*SECRETS, *values])} "
-                f"are accepted; correct it."
-            )
-        return values[placeholder]()
+        return found
 
     return TOKEN.sub(replace, template)
 
@@ -139,13 +129,7 @@ def libpq(database: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _secret(placeholder: str) -> str | None:
-    if placeholder.startswith("secret."):
-        return secret_name(placeholder.removeprefix("secret."))
-    return SECRETS.get(placeholder)
-
-
-def _values(facts: Mapping[str, Any], name: str, deployment: Deployment) -> dict[str, Callable[[], str]]:
+def _values(facts: Mapping[str, Any], name: str, deployment: Deployment) -> dict[str, Callable[[], Value]]:
     database, cache, storage = facts["database"], facts["cache"], facts["storage"]
     site = facts["sites"].get(name)
     return {
@@ -153,6 +137,13 @@ def _values(facts: Mapping[str, Any], name: str, deployment: Deployment) -> dict
         "database.port": lambda: str(database["port"]),
         "database.name": lambda: database["name"],
         "database.user": lambda: database["user"],
+        "database.url": lambda: Reference(url_secret(database["login"])),
+        "database.password": lambda: Reference(password_secret(database["login"])),
+        "cache.url": lambda: Reference(CACHE_URL),
+        "cache.password": lambda: Reference(CACHE_PASSWORD),
+        # The managed cache has one credential for all.
+        "cache.readonly.url": lambda: Reference(CACHE_URL),
+        "cache.readonly.password": lambda: Reference(CACHE_PASSWORD),
         "cache.host": lambda: cache["host"],
         "cache.port": lambda: str(cache["port"]),
         "cache.user": lambda: "default",

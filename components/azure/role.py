@@ -1,4 +1,4 @@
-"""The application's database and its role there: `python -m components.azure.role`, a job's command.
+"""The application's database and its roles there: `python -m components.azure.role`, a job's command.
 
 Made by the jobs' identity, since who makes a database with ARM cannot say whose it is: it belongs to the
 server's built-in administrator, and nobody else may give it away.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 
 import psycopg
 from psycopg import sql
 
 from components.azure.database_login import connect
+from components.azure.logins import LOGINS, password_variable, role_name
 from components.target import TargetError
 
 # Cluster-wide and of other databases: whatever the role owns besides its database and what is in that.
@@ -29,36 +31,46 @@ SELECT coalesce('what is in database ' || elsewhere.datname,
 """
 
 
-def make(database: str, role: str, password: str) -> None:
-    """Have both, whatever there is: the role logs in with `password`, owns the database and may do no more.
+def make(database: str, owner: str, passwords: Mapping[str, str]) -> None:
+    """Have all of it, whatever there is.
 
-    Raises `TargetError` if the server has a role of this name that is somebody else's, or a database.
+    The role `owner` has the database and may do no more, and nobody logs in as it. Whoever logs in by one of
+    `passwords` (role → password) acts as the owner, so that all belongs to that, whichever came.
+
+    Raises `TargetError` if the server has a role of such a name that is somebody else's, or a database.
     """
     with connect(None) as server:
         try:
-            exists = _is_ours(server, database, role)
-            # The server logs such a statement, so it gets what proves the password, and not the password.
-            proof = server.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
-            server.execute(
-                sql.SQL("{} ROLE {} LOGIN NOCREATEDB NOCREATEROLE PASSWORD {}").format(
-                    sql.SQL("ALTER" if exists else "CREATE"),
-                    sql.Identifier(role),
-                    sql.Literal(proof.decode()),
-                )
-            )
+            exists = {role: _is_ours(server, database, role) for role in (owner, *passwords)}
+            _have_role(server, owner, exists[owner], sql.SQL("NOLOGIN"))
             # Only a member of it may give it a database, or read all that it has for a backup.
-            server.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
-            _own(server, database, role)
+            server.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(owner)))
+            for login, password in passwords.items():
+                # The server logs such a statement, so it gets what proves the password, and not the password.
+                proof = server.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256")
+                rights = sql.SQL("LOGIN PASSWORD {}").format(sql.Literal(proof.decode()))
+                _have_role(server, login, exists[login], rights)
+                names = {"owner": sql.Identifier(owner), "login": sql.Identifier(login)}
+                server.execute(sql.SQL("GRANT {owner} TO {login}").format(**names))
+                server.execute(sql.SQL("ALTER ROLE {login} SET role TO {owner}").format(**names))
+            _own(server, database, owner)
         except psycopg.Error as error:
             said = error.diag.message_primary or "the connection is lost"
             raise TargetError(
-                f"the server refuses to give {database} to {role} ({said}), but the jobs' identity "
+                f"the server refuses to give {database} to {owner} ({said}), but the jobs' identity "
                 f"administers it; see who made them, and remove or rename them."
             ) from None
     with connect(database) as connection:
         # Its owner's since PostgreSQL 15, and everybody's before that, unless somebody has changed it.
-        if not _one(connection, "SELECT has_schema_privilege(%s, 'public', 'CREATE')", role):
-            connection.execute(sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(sql.Identifier(role)))
+        if not _one(connection, "SELECT has_schema_privilege(%s, 'public', 'CREATE')", owner):
+            connection.execute(sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(sql.Identifier(owner)))
+
+
+def _have_role(server: psycopg.Connection, name: str, exists: bool, rights: sql.Composable) -> None:
+    verb = sql.SQL("ALTER" if exists else "CREATE")
+    server.execute(
+        sql.SQL("{} ROLE {} NOCREATEDB NOCREATEROLE {}").format(verb, sql.Identifier(name), rights)
+    )
 
 
 def _is_ours(server: psycopg.Connection, database: str, role: str) -> bool:
@@ -75,7 +87,7 @@ def _is_ours(server: psycopg.Connection, database: str, role: str) -> bool:
         return True
     what = f"owns {elsewhere[0]}" if elsewhere else "administers the server"
     raise TargetError(
-        f"relevo:database.user is {role}, but the server has a role of this name that {what}; "
+        f"relevo:database.user needs the role {role}, but the server has one of this name that {what}; "
         f"take another name."
     )
 
@@ -97,11 +109,13 @@ def _one(connection: psycopg.Connection, query: str, value: str) -> object:
 
 def main() -> int:
     try:
-        make(os.environ["PGDATABASE"], os.environ["RELEVO_ROLE"], os.environ["RELEVO_ROLE_PASSWORD"])
+        owner = os.environ["RELEVO_ROLE"]
+        passwords = {role_name(owner, login): os.environ[password_variable(login)] for login in LOGINS}
+        make(os.environ["PGDATABASE"], owner, passwords)
     except TargetError as fault:
         print(fault, flush=True)
         return 1
-    print(f"{os.environ['PGDATABASE']} belongs to {os.environ['RELEVO_ROLE']}", flush=True)
+    print(f"{os.environ['PGDATABASE']} belongs to {owner}", flush=True)
     return 0
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from components.azure.logins import LOGINS, password_secret, url_secret
+
 # The stack's own. A project's secret may not be called so.
 VERIFY = "relevo-verify"  # sent by whoever may call an instance directly
 VERIFY_HEADER = "X-Relevo-Verify"  # in which it is sent
-DATABASE_PASSWORD = "database-password"
-DATABASE_URL = "database-url"
 CACHE_PASSWORD = "cache-password"
 CACHE_URL = "cache-url"
 INSIGHTS = "insights-connection-string"
-OWN = (VERIFY, DATABASE_PASSWORD, DATABASE_URL, CACHE_PASSWORD, CACHE_URL, INSIGHTS)
+OWN = (
+    VERIFY,
+    *map(password_secret, LOGINS),
+    *map(url_secret, LOGINS),
+    CACHE_PASSWORD,
+    CACHE_URL,
+    INSIGHTS,
+)
 
 
 def secret_name(name: str) -> str:

@@ -19,7 +19,7 @@ from components.dumping import Dumping
 from components.local.postgres import bundled
 
 TOKEN = "of-the-jobs-identity-91c2"
-PASSWORD = "of-the-application-4e07"
+PASSWORDS = {"a": "of-the-application-4e07", "b": "of-the-application-8b31"}
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,17 @@ class Server:
             cursor = connection.execute(text.encode(), values)
             return cursor.fetchall() if cursor.description else []
 
-    def application(self, password: str = PASSWORD) -> psycopg.Connection:
+    def application(self, login: str = "a", password: str | None = None) -> psycopg.Connection:
         return psycopg.connect(
-            self.superuser, dbname=self.database, user=self.user, password=password, autocommit=True
+            self.superuser,
+            dbname=self.database,
+            user=f"{self.user}_{login}",
+            password=password or PASSWORDS[login],
+            autocommit=True,
         )
 
-    @property
-    def proof(self) -> str:
-        return self.query("SELECT rolpassword FROM pg_authid WHERE rolname = %s", self.user)[0][0]
+    def proof(self, role: str) -> str:
+        return self.query("SELECT rolpassword FROM pg_authid WHERE rolname = %s", role)[0][0]
 
 
 @pytest.fixture
@@ -63,7 +66,7 @@ def server(new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> 
         "PGDATABASE": server.database,
         "PGPASSWORD": "replaced by a token",
         "RELEVO_ROLE": server.user,
-        "RELEVO_ROLE_PASSWORD": PASSWORD,
+        **{f"RELEVO_PASSWORD_{login.upper()}": password for login, password in PASSWORDS.items()},
     }.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.setattr(database_login, "token", lambda: TOKEN)
@@ -83,8 +86,25 @@ def test_the_application_owns_its_database_and_may_do_no_more(server: Server) ->
         "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", server.database
     )
     assert owner == (server.user,)
-    memberships = "SELECT 1 FROM pg_auth_members WHERE member = %s::regrole"
-    assert server.query(memberships, f'"{server.user}"') == []
+    memberships = "SELECT roleid::regrole::text FROM pg_auth_members WHERE member = %s::regrole"
+    assert server.query(memberships, server.user) == []
+    assert server.query(memberships, f"{server.user}_a") == [(server.user,)]
+    assert server.query("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", server.user) == [(False,)]
+
+
+def test_either_login_works_with_what_the_other_has_made(server: Server) -> None:
+    """A release runs migrations by the one while instances still serve by the other."""
+    role.main()
+    with server.application("a") as old, server.application("b") as new:
+        old.execute("CREATE TABLE loans (id int)")
+        new.execute("ALTER TABLE loans ADD COLUMN due date")
+        new.execute("CREATE SCHEMA archive CREATE TABLE past (id int)")
+        old.execute("INSERT INTO loans VALUES (1); DROP TABLE archive.past; DROP SCHEMA archive")
+        for connection in (old, new):
+            connection.execute("RESET ROLE")  # as a connection pool may
+            assert connection.execute("SELECT current_user").fetchone() == (server.user,)
+    owners = "SELECT tableowner FROM pg_tables WHERE schemaname = 'public'"
+    assert server.query(owners, database=server.database) == [(server.user,)]
 
 
 def test_the_server_is_told_a_proof_of_the_password_and_nobody_the_password(
@@ -102,9 +122,10 @@ def test_the_server_is_told_a_proof_of_the_password_and_nobody_the_password(
     monkeypatch.setattr(psycopg.Connection, "execute", listening)
     role.main()
     assert "PASSWORD 'SCRAM-SHA-256$" in next(words for words in told if "PASSWORD" in words)
-    assert not [words for words in told if PASSWORD in words]
     printed = capfd.readouterr()
-    assert PASSWORD not in printed.out + printed.err
+    for password in PASSWORDS.values():
+        assert not [words for words in told if password in words]
+        assert password not in printed.out + printed.err
 
 
 def test_run_again_it_changes_nothing_that_anybody_notices(server: Server) -> None:
@@ -116,13 +137,23 @@ def test_run_again_it_changes_nothing_that_anybody_notices(server: Server) -> No
     assert server.query("SELECT count(*) FROM loans", database=server.database) == [(1,)]
 
 
-def test_a_changed_password_replaces_the_old_one(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rotation_cuts_nobody_off(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs goes on and comes back by its login, while the other one's password is replaced."""
     role.main()
-    monkeypatch.setenv("RELEVO_ROLE_PASSWORD", "another")
+    with server.application("a") as running:
+        monkeypatch.setenv("RELEVO_PASSWORD_B", "new-of-b")
+        assert role.main() == 0
+        running.execute("SELECT 1")
+        server.application("a").close()
+        server.application("b", "new-of-b").close()
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            server.application("b")
+
+    monkeypatch.setenv("RELEVO_PASSWORD_A", "new-of-a")  # once all instances come by the other one
     assert role.main() == 0
-    server.application("another").close()
+    server.application("b", "new-of-b").close()
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        server.application(PASSWORD)
+        server.application("a")
 
 
 def test_its_backup_is_taken_and_tried_as_the_administrator(
@@ -144,6 +175,7 @@ def test_its_backup_is_taken_and_tried_as_the_administrator(
     dumping.verify(tmp_path / "database.dump", rows)
 
 
+@pytest.mark.parametrize("suffix", ["", "_b"])
 @pytest.mark.parametrize(
     ("made", "what"),
     [
@@ -151,18 +183,22 @@ def test_its_backup_is_taken_and_tried_as_the_administrator(
         ("ALTER ROLE {0} CREATEROLE", "administers the server"),
     ],
 )
-def test_a_role_of_the_same_name_that_is_somebody_elses_is_left_alone(
-    server: Server, made: str, what: str, capsys: pytest.CaptureFixture[str]
+def test_a_role_of_such_a_name_that_is_somebody_elses_is_left_alone(
+    server: Server, made: str, what: str, suffix: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.query(f"CREATE ROLE {server.user} LOGIN PASSWORD 'theirs'")
-    server.query(made.format(server.user))
-    before = server.proof
+    theirs = f"{server.user}{suffix}"
+    server.query(f"CREATE ROLE {theirs} LOGIN PASSWORD 'theirs'")
+    server.query(made.format(theirs))
+    before = server.proof(theirs)
     assert role.main() == 1
     assert capsys.readouterr().out == (
-        f"relevo:database.user is {server.user}, but the server has a role of this name that "
-        f"{what.format(server.user)}; take another name.\n"
+        f"relevo:database.user needs the role {theirs}, but the server has one of this name that "
+        f"{what.format(theirs)}; take another name.\n"
     )
-    assert server.proof == before
+    assert server.proof(theirs) == before
+    assert server.query("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", f"{server.user}%") == [
+        (theirs,)
+    ]
     assert server.query("SELECT 1 FROM pg_database WHERE datname = %s", server.database) == []
 
 

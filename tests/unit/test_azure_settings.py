@@ -92,6 +92,11 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ),
     (azure(subscription="prod"), 'relevo:azure.subscription is "prod", but an id such as'),
     (azure(resourceManager="http://arm"), 'relevo:azure.resourceManager is "http://arm", but the address'),
+    (
+        azure(resourceManager="https://management.usgovcloudapi.net"),
+        "relevo:azure.resourceManager is https://management.usgovcloudapi.net, but only the public cloud's",
+    ),
+    (azure(database={**DATABASE, "zone": "4"}), 'relevo:azure.database.zone is "4", but 1, 2 or 3 in quotes'),
     (azure(addressSpace="10.0.0.0/24"), 'relevo:azure.addressSpace is "10.0.0.0/24", but only a private'),
     (azure(addressSpace="8.8.0.0/16"), 'relevo:azure.addressSpace is "8.8.0.0/16", but only a private'),
     (azure(secondAddressSpace="10.0.0.0/24"), 'relevo:azure.secondAddressSpace is "10.0.0.0/24", but only'),
@@ -207,8 +212,8 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     (variable("{secret.SECRET_KEY}!"), "relevo:app.environment.X mixes {secret.SECRET_KEY} with other text"),
     (variable("{cache.url}?x=1"), "relevo:app.environment.X mixes {cache.url} with other text"),
     (
-        {"secrets": {"SECRET_KEY": {}, "DATABASE_URL": {}}},
-        "relevo:secrets.DATABASE_URL is database-url in the vault, which the stack itself has; rename it.",
+        {"secrets": {"SECRET_KEY": {}, "CACHE_URL": {}}},
+        "relevo:secrets.CACHE_URL is cache-url in the vault, which the stack itself has; rename it.",
     ),
     # times
     (
@@ -264,13 +269,6 @@ def test_what_cron_understands_is_accepted(cron: str) -> None:
     settings = parsed(azure(jobs={"dumpCron": cron}))
     assert settings.azure is not None
     assert settings.azure.jobs.dump_cron == cron
-
-
-def test_regions_of_another_cloud_are_left_to_its_own_resource_manager() -> None:
-    cloud = "https://management.usgovcloudapi.net"
-    settings = parsed(azure(location="usgovvirginia", resourceManager=cloud))
-    assert settings.azure is not None
-    assert settings.azure.locations == ("usgovvirginia",)
 
 
 def test_a_small_stack_is_accepted() -> None:

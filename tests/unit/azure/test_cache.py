@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Literal
 
 import pytest
 
@@ -29,7 +30,7 @@ def engine() -> StandInEngine:
     return _stand_in()
 
 
-def _cache(replicated: bool = True) -> Cache:
+def _cache(replicated: bool = True, key: Literal["primary", "secondary"] = "primary") -> Cache:
     vault = Vault(
         "vault",
         VaultArgs(
@@ -48,6 +49,7 @@ def _cache(replicated: bool = True) -> Cache:
             place=place(),
             sku="Balanced_B0",
             replicated=replicated,
+            key=key,
             endpoints_subnet_id="subnet-id",
             zone_id="cache-zone-id",
             workspace_id="workspace-id",
@@ -119,6 +121,13 @@ def test_its_key_and_url_are_in_the_vault(usual: StandInEngine) -> None:
         assert inputs["secretName"] == f"cache-{secret}"
         assert inputs["properties"]["value"] == value
         assert inputs["properties"]["attributes"]["expires"] == NEW + 90 * DAY
+
+
+def test_the_other_key_can_be_taken_into_use(engine: StandInEngine) -> None:
+    engine.build(lambda: _cache(key="secondary"))
+    assert engine.plain("cache-password")["properties"]["value"] == "another"
+    assert "rediss://:another@" in engine.plain("cache-url")["properties"]["value"]
+    assert engine.plain("cache-key")["fingerprint"] == hashlib.sha256(b"another").hexdigest()
 
 
 def test_the_key_is_in_no_other_input(usual: StandInEngine) -> None:

@@ -21,7 +21,8 @@ def _stand_in() -> StandInEngine:
         for name, value in (
             ("vault-relevo-verify", "verify"),
             ("database-administrator", "for nobody"),
-            ("database-password", "pass-word_"),
+            ("database-password-a", "pass-word_"),
+            ("database-password-b", "another"),
         )
     }
     return engine
@@ -55,6 +56,7 @@ def _database(where: dict[str, Any] | None = None, **changed: Any) -> Database:
         "retention_days": 35,
         "name": "assets",
         "user": "assets_app",
+        "login": "a",
         "administrators": [
             Administrator(
                 key="jobs", object_id="jobs-id", name="id-assets-prod-jobs", type="ServicePrincipal"
@@ -187,22 +189,26 @@ def test_the_server_gets_one_change_at_a_time(usual: StandInEngine) -> None:
         assert before in usual.made[after].depends_on
 
 
-def test_the_applications_password_and_url_are_in_the_vault(usual: StandInEngine) -> None:
+@pytest.mark.parametrize(("login", "password"), [("a", "pass-word_"), ("b", "another")])
+def test_password_and_url_of_both_logins_are_in_the_vault(
+    usual: StandInEngine, login: str, password: str
+) -> None:
     for secret, value in (
-        ("password", "pass-word_"),
+        ("password", password),
         (
             "url",
-            "postgres://assets_app:pass-word_@psql-assets-prod.postgres.database.azure.com:5432/assets"
+            f"postgres://assets_app_{login}:{password}@psql-assets-prod.postgres.database.azure.com:5432/assets"
             "?sslmode=require",
         ),
     ):
-        stored = usual.made[f"database-{secret}"]
+        stored = usual.made[f"database-{secret}-{login}"]
         assert stored.type == "azure-native:keyvault:Secret"
         assert stored.secret == {"properties"}
-        inputs = usual.plain(f"database-{secret}")
-        assert inputs["secretName"] == f"database-{secret}"
+        inputs = usual.plain(f"database-{secret}-{login}")
+        assert inputs["secretName"] == f"database-{secret}-{login}"
         assert inputs["properties"]["value"] == value
         assert inputs["properties"]["attributes"]["expires"] == NEW + 90 * DAY
+        assert "Rotating secrets" in inputs["tags"]["rotation"]
 
 
 def test_the_built_in_administrators_password_is_stored_nowhere_else(usual: StandInEngine) -> None:
@@ -213,22 +219,15 @@ def test_the_built_in_administrators_password_is_stored_nowhere_else(usual: Stan
 def test_a_guarded_one_is_kept(engine: StandInEngine) -> None:
     engine.build(lambda: _database({"guard": True}))
     assert engine.made["database-server"].guarded
-    assert engine.made["database-password-value"].protect
 
 
 def test_it_is_logged(usual: StandInEngine) -> None:
     assert usual.made["database-diagnostics"].inputs["resourceUri"] == "database-server-id"
 
 
-@pytest.mark.parametrize(
-    ("guard", "rotation"),
-    [
-        (False, "pulumi up --replace of database-password-value"),
-        (True, "pulumi state unprotect, then pulumi up --replace of database-password-value"),
-    ],
-)
-def test_the_password_says_how_it_is_replaced_where_it_is_protected_as_well(
-    engine: StandInEngine, guard: bool, rotation: str
-) -> None:
-    engine.build(lambda: _database({"guard": guard}))
-    assert engine.made["database-url"].inputs["tags"]["rotation"] == rotation
+def test_only_the_password_in_use_is_protected_from_a_replacement(engine: StandInEngine) -> None:
+    """The other one may be replaced without an outage, and the engine is to allow it."""
+    database = engine.build(lambda: _database({"guard": True}, login="b"))
+    assert database.user == "assets_app_b"
+    assert not engine.made["database-password-a-value"].protect
+    assert engine.made["database-password-b-value"].protect

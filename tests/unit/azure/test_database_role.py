@@ -24,7 +24,7 @@ def built(**where: Any) -> StandInEngine:
                 place=place(**where),
                 database="assets",
                 user="assets_app",
-                password_version="v7",
+                password_versions={"a": "v7", "b": "v8"},
                 image="cr/assets@sha256:0",
                 facts={"b": 1, "a": 2},
             ),
@@ -41,7 +41,7 @@ def test_its_id_is_the_database_in_arm() -> None:
     assert inputs == {
         "database": ID,
         "user": "assets_app",
-        "password_version": "v7",
+        "password_versions": {"a": "v7", "b": "v8"},
         "image": "cr/assets@sha256:0",
     }
 

@@ -38,7 +38,7 @@ DIFFERING = {
     "web:WebAppFtpAllowed": (2, 2, 3),
     "web:WebAppScmAllowed": (2, 2, 3),
 }
-SAME = 103  # of all other types, in each stack
+SAME = 106  # of all other types, in each stack
 DATA = (  # Pulumi names of what holds data
     "database-server",
     "database-role-database",
@@ -64,7 +64,7 @@ def stand_in() -> StandInEngine:
     engine.outputs = {
         **{f"vault-{name}-value": generated for name in names},
         "database-administrator-value": generated,
-        "database-password-value": generated,
+        **{f"database-password-{login}-value": generated for login in ("a", "b")},
         "cache-key": {"since": SINCE},
         "logs-insights": {
             "creationDate": "2026-11-24T18:00:00+00:00",
@@ -153,7 +153,7 @@ def test_whoever_runs_has_its_roles_and_secrets_before_it_starts(built: Built) -
         "vault-app-reads",
         "vault-jobs-reads",
         "vault-secret-key",
-        "database-url",
+        "database-url-a",
         "cache-url",
         "logs-insights-connection",
     ):
@@ -192,7 +192,7 @@ def test_the_jobs_administer_the_database(built: Built) -> None:
 
 
 def test_the_application_has_its_database_before_anything_is_released(built: Built) -> None:
-    for first in ("jobs-manage", "database-administrator-jobs", "database-password", "jobs-identity-pulls"):
+    for first in ("jobs-manage", "database-administrator-jobs", "database-password-a", "database-password-b"):
         assert built.before(first, "database-role-database"), first
     assert "database-role" in {resource.pulumi_resource_name for resource in built.target.ready}
 
@@ -265,7 +265,7 @@ def test_the_release_gets_facts_without_secrets_and_can_act_on_them(built: Built
     assert built.facts["identity"]["jobs"] == {"id": "jobs-identity-identity-id", "client_id": "jobs-client"}
     assert built.facts["secret_versions"] == {
         **dict.fromkeys(("SECRET_KEY", "JWT_SIGNING_KEY", "SMOKE_PASSWORD"), "v1"),
-        **dict.fromkeys(("database-url", "cache-url"), "v7"),  # whose rotation takes a restart as well
+        **dict.fromkeys(("database-url-a", "cache-url"), "v7"),  # whose rotation takes a restart as well
     }
 
 
@@ -274,7 +274,7 @@ def test_a_process_finds_hosts_in_text_and_secrets_as_references(built: Built) -
     found = process_environment(built.facts, process="web", name="instance-1", deployment=deployment)
     site = f"app-prestamos-{built.target.stack}-instance-1.azurewebsites.net"
     assert found["ALLOWED_HOSTS"] == f"fde-public.z01.azurefd.net,{site},fde-verify-1.z01.azurefd.net"
-    assert found["DATABASE_URL"] == Reference("database-url")
+    assert found["DATABASE_URL"] == Reference("database-url-a")
     assert found["SECRET_KEY"] == Reference("secret-key")
 
 

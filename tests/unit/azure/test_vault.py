@@ -184,9 +184,9 @@ def test_what_calls_an_instance_directly_has_a_secret_of_its_own(engine: StandIn
 
 def test_the_stacks_own_secrets_are_not_the_projects(engine: StandInEngine) -> None:
     with pytest.raises(
-        TargetError, match="relevo:secrets has DATABASE_URL, but database-url in the vault is"
+        TargetError, match="relevo:secrets has CACHE_URL, but cache-url in the vault is"
     ):
-        engine.build(lambda: _vault({"DATABASE_URL": True}))
+        engine.build(lambda: _vault({"CACHE_URL": True}))
 
 
 def test_what_is_stored_has_a_version_that_is_no_secret(engine: StandInEngine) -> None:

@@ -95,9 +95,9 @@ def test_missing_secrets_are_named_and_values_kept_silent(
     operations = AzureOperations(facts)
     assert operations.missing_secrets() == []
     assert operations.secret("MAIL_PASSWORD") == "value-of-mail-password"
-    del azure.vault["mail-password"], azure.vault["database-url"]
+    del azure.vault["mail-password"], azure.vault["database-url-b"]
     operations = AzureOperations(facts)
-    assert operations.missing_secrets() == ["MAIL_PASSWORD", "database-url"]
+    assert operations.missing_secrets() == ["MAIL_PASSWORD", "database-url-b"]
     with pytest.raises(TargetError, match="relevo secret set MAIL_PASSWORD"):
         operations.secret("MAIL_PASSWORD")
     azure.fail("GET", "vault.azure.net/secrets/secret-key", status=403, code="Forbidden", times=2)

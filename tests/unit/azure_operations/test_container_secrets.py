@@ -55,7 +55,7 @@ def test_each_reference_becomes_its_value_and_all_else_stays(
             "AZURE_CLIENT_ID": CLIENT,
             "SECRET_KEY": reference("secret-key"),
             "SIGNING_KEY": reference("secret-key"),
-            "DATABASE_URL": reference("database-url"),
+            "DATABASE_URL": reference("database-url-a"),
             "HOST": "assets.example",
             "SAYS": "see @Microsoft.KeyVault(SecretUri=https://x/secrets/y/)",
         }
@@ -64,7 +64,7 @@ def test_each_reference_becomes_its_value_and_all_else_stays(
         "AZURE_CLIENT_ID": CLIENT,
         "SECRET_KEY": VALUE,
         "SIGNING_KEY": VALUE,
-        "DATABASE_URL": "value-of-database-url",
+        "DATABASE_URL": "value-of-database-url-a",
         "HOST": "assets.example",
         "SAYS": "see @Microsoft.KeyVault(SecretUri=https://x/secrets/y/)",
     }
@@ -104,12 +104,12 @@ def test_a_fault_is_one_line_with_its_remedy(
         return str(caught.value)
 
     needs = f"KEY needs the secret {{}} of {VAULT}, but "
-    del azure.vault["mail-password"], azure.vault["database-url"]
+    del azure.vault["mail-password"], azure.vault["database-url-a"]
     assert fault("mail-password") == (
         f"{needs.format('mail-password')}the vault has no value of it; "
         "set it with relevo secret set MAIL_PASSWORD."
     )
-    assert fault("database-url").endswith("the vault has no value of it; run pulumi up, which makes it.")
+    assert fault("database-url-a").endswith("the vault has no value of it; run pulumi up, which makes it.")
 
     azure.fail("GET", "/secrets/secret-key", status=403, code="Forbidden", times=99)
     assert fault("secret-key").startswith(

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from components.azure.database_role import OwnedDatabaseProvider
-from components.azure.environment import Reference
 from components.target import TargetError
 from tests.azure.arm_stand_in import ArmStandIn, Command
 
@@ -24,14 +23,14 @@ def inputs(facts: dict[str, Any], images: list[str], monkeypatch: pytest.MonkeyP
     return {
         "database": ID,
         "user": "assets",
-        "password_version": "1",
+        "password_versions": {"a": "1", "b": "1"},
         "image": images[0],
         "facts": json.dumps(facts),
     }
 
 
-def test_the_job_comes_as_the_administrator_and_gets_the_password_from_the_vault(
-    inputs: dict[str, Any], azure: ArmStandIn, capsys: pytest.CaptureFixture[str]
+def test_the_job_comes_as_the_administrator_and_gets_the_passwords_from_the_vault(
+    facts: dict[str, Any], inputs: dict[str, Any], azure: ArmStandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     azure.commands = lambda words: Command(["assets belongs to assets"])
     made = OwnedDatabaseProvider().create(inputs)
@@ -44,9 +43,10 @@ def test_the_job_comes_as_the_administrator_and_gets_the_password_from_the_vault
     assert environment["PGUSER"] == "id-assets-test-jobs"
     assert environment["PGSSLMODE"] == "verify-full"
     assert environment["RELEVO_ROLE"] == "assets"
-    assert environment["RELEVO_ROLE_PASSWORD"] == Reference("database-password").within(
-        "https://kv-assets-test.vault.azure.net"
-    )
+    for login in ("a", "b"):
+        assert environment[f"RELEVO_PASSWORD_{login.upper()}"] == (
+            f"@Microsoft.KeyVault(SecretUri={facts['vault']['uri']}/secrets/database-password-{login}/)"
+        )
     assert "PGPASSWORD" not in environment
     assert not [value for value in environment.values() if "value-of-" in value]
     assert capsys.readouterr().out == ""  # which the engine reads
@@ -68,7 +68,7 @@ def test_what_somebody_has_changed_on_the_server_is_put_right_by_another_run(
         ({}, False, []),
         ({"image": "assets@sha256:1"}, False, []),
         ({"facts": "{}"}, False, []),
-        ({"password_version": "2"}, True, []),
+        ({"password_versions": {"a": "1", "b": "2"}}, True, []),
         ({"user": "other"}, True, []),
         ({"database": f"{ID}2"}, True, ["database"]),
     ],

@@ -129,7 +129,7 @@ def test_a_secret_stays_in_the_vault_and_is_never_mixed_into_text(facts: dict[st
     deployment = Deployment(image="i", version="v2", release="r2")
     found = process_environment(facts, process="worker", name="worker", deployment=deployment)
     assert found["SECRET_KEY"] == Reference("secret-key")
-    assert found["DATABASE_URL"] == Reference("database-url")
+    assert found["DATABASE_URL"] == Reference("database-url-a")
     assert (found["HOST"], found["QUEUE"]) == ("assets.example", "all")
     assert resolve("{{x}}", {}, "KEY") == "{x}"
     with pytest.raises(TargetError, match=r"KEY mixes \{secret\.A\} with other text"):
