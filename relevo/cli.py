@@ -31,6 +31,8 @@ secrets = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Set the secrets that the stack's configuration names."
 )
 app.add_typer(secrets, name="secret")
+logbook = typer.Typer(rich_markup_mode=None)
+app.add_typer(logbook, name="logbook")
 
 StackOption = Annotated[str, typer.Option("--stack", help="The stack that is meant.")]
 PathArgument = Annotated[Path, typer.Argument(help="The project's folder in its git repository.")]
@@ -156,15 +158,34 @@ def prune() -> None:
 
 
 @app.command()
-def rollback(stack: StackOption = "local", yes: YesOption = False) -> None:
+def rollback(
+    stack: StackOption = "local",
+    yes: YesOption = False,
+    critical: Annotated[
+        bool, typer.Option("--critical", help="Do not ask, and count the 30 minutes down.")
+    ] = False,
+) -> None:
     """Go back to the good release before.
 
-    Pins it, shows the preview, asks, and releases it.
+    Pins it, shows the preview, asks, and releases it. With --critical nobody is asked, everything that guards
+    data is done as ever, and the end says what took how long against the limit.
     """
     from relevo import rollback as back
 
-    confirm = None if yes else (lambda: typer.confirm("Release this?"))
-    back.rollback(Project.here(), stack, confirm=confirm, say=say)
+    confirm = None if yes or critical else (lambda: typer.confirm("Release this?"))
+    back.rollback(Project.here(), stack, confirm=confirm, say=say, critical=critical)
+
+
+@app.command("rehearse")
+def rehearse_(stack: StackOption = "local") -> None:
+    """Practise the last release and its rollback.
+
+    In a copy of the local stack with servers of its own, with the newest backup's data. Prints how long each
+    step took; the stack itself is not touched.
+    """
+    from relevo import rehearsal
+
+    print("\n".join(rehearsal.rehearse(Project.here(), stack, say)))
 
 
 @app.command()
@@ -310,6 +331,44 @@ def purge(stack: StackOption = "local", yes: YesOption = False) -> None:
         return
     control.purge(state)
     print(f"deleted {state}")
+
+
+@logbook.callback(invoke_without_command=True)
+def logbook_(
+    called: typer.Context,
+    stack: StackOption = "local",
+    steps: Annotated[bool, typer.Option("--steps", help="With every step of each release.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts: all of every entry.")] = False,
+) -> None:
+    """List what is recorded of a stack.
+
+    Releases, rollbacks, restores, drills and refusals, with when and by whom; the oldest first.
+    """
+    if called.invoked_subcommand is not None:
+        return
+    from relevo import logbook
+
+    written = logbook.read(Project.here(), stack)
+    if as_json:
+        print(json.dumps(logbook.entries(written), indent=2))
+    else:
+        print("\n".join(logbook.table(written, steps=steps)) or "nothing is recorded yet; try pulumi up")
+
+
+@logbook.command("verify")
+def logbook_verify(
+    stack: StackOption = "local",
+    head: Annotated[
+        str | None, typer.Option("--head", help="A head that is known: pulumi stack output logbook.")
+    ] = None,
+) -> None:
+    """Verify that no entry was changed, removed or added in between.
+
+    That the end is not missing, only a known head shows. The exit status is 1 where anything was changed.
+    """
+    from relevo import logbook
+
+    print("\n".join(logbook.verified(logbook.read(Project.here(), stack), head=head)))
 
 
 @secrets.command("set")

@@ -17,19 +17,31 @@ def run(project: Project, *arguments: str, variables: Mapping[str, str] | None =
     """With its output as it is. Raises `RelevoError` if it fails."""
     sys.stdout.flush()
     done = subprocess.run(
-        [program(), *arguments], cwd=project.root, env={**os.environ, **(variables or {})}, check=False
+        [program(), *arguments],
+        cwd=project.root,
+        env={**os.environ, **project.variables, **(variables or {})},
+        check=False,
     )
     if done.returncode:
-        raise RelevoError(
-            f"pulumi {arguments[0]} ended with {done.returncode}, so the release did not complete; "
-            f"see its output above and relevo status."
-        )
+        raise RelevoError(fault(arguments[0], done.returncode))
+
+
+def fault(command: str, status: int) -> str:
+    return (
+        f"pulumi {command} ended with {status}, so the release did not complete; see its output above and "
+        f"relevo status."
+    )
 
 
 def output(project: Project, *arguments: str) -> str:
     """What it prints. Raises `RelevoError` if it fails."""
     done = subprocess.run(
-        [program(), *arguments], cwd=project.root, capture_output=True, text=True, check=False
+        [program(), *arguments],
+        cwd=project.root,
+        env={**os.environ, **project.variables},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise RelevoError(

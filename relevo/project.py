@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.local import ports
@@ -18,6 +18,7 @@ from stacks.settings import Settings, load_file
 @dataclass(frozen=True, kw_only=True)
 class Project:
     root: Path
+    variables: Mapping[str, str] = field(default_factory=dict)  # of its engine, besides those that are set
 
     @classmethod
     def here(cls) -> Project:

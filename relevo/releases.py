@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.local.layout import Layout
-from components.release import record
+from components.release import record, return_time
 from components.release.record import Release
-from relevo import pin
+from relevo import logbook, pin
 from relevo.project import Project
 from relevo.store import Stored
 
@@ -24,8 +23,10 @@ class Row:
     release: str | None
     at: str | None  # when it was opened, or the artefact built; ISO 8601, UTC
     error: str | None
-    in_store: bool
+    in_store: bool | None  # None: its artefacts are in a registry, not here
     pinned: bool
+    kind: str | None  # release, re-release, rollback or recovery
+    back_seconds: float | None  # of one that went back: from the decision to the last verified instance
     serving: bool  # what a stack serves after its last good release; `relevo status` asks the processes
 
 
@@ -35,7 +36,7 @@ def read(file: Path) -> list[Release]:
 
 
 def of(project: Project, stack: str) -> list[Release]:
-    return read(Layout(project.state(stack)).record)
+    return record.releases(record.parse(logbook.read(project, stack)))
 
 
 def reachable(file: Path) -> frozenset[str]:
@@ -45,11 +46,14 @@ def reachable(file: Path) -> frozenset[str]:
 
 def overview(project: Project, stack: str) -> list[Row]:
     """The newest first."""
-    return rows(of(project, stack), project.store.all(), pin.pinned(project.configuration(stack)))
+    here = project.settings(stack).target == "local"
+    stored = project.store.all() if here else None
+    return rows(of(project, stack), stored, pin.pinned(project.configuration(stack)))
 
 
-def rows(known: list[Release], stored: Iterable[Stored], pinned: str | None) -> list[Row]:
-    stored = list(stored)
+def rows(known: list[Release], stored: Iterable[Stored] | None, pinned: str | None) -> list[Row]:
+    """`stored`: None where artefacts are in a registry."""
+    here, stored = stored is not None, list(stored or ())
     there = {artefact.image for artefact in stored}
     newest = {
         release.image: release.id for release in known
@@ -63,8 +67,10 @@ def rows(known: list[Release], stored: Iterable[Stored], pinned: str | None) -> 
             release=release.id,
             at=release.opened_at,
             error=release.error,
-            in_store=release.image in there,
+            in_store=release.image in there if here else None,
             pinned=release.image == pinned and release.id == newest[release.image],
+            kind=release.kind,
+            back_seconds=back.seconds if (back := return_time.of(release)) else None,
             serving=good is not None and release.id == good.id,
         )
         for release in known
@@ -79,6 +85,8 @@ def rows(known: list[Release], stored: Iterable[Stored], pinned: str | None) -> 
             error=None,
             in_store=True,
             pinned=artefact.image == pinned,
+            kind=None,
+            back_seconds=None,
             serving=False,
         )
         for artefact in stored
@@ -97,10 +105,12 @@ def table(found: list[Row]) -> list[str]:
             for mark, applies in (
                 ("serving", row.serving),
                 ("pinned", row.pinned),
-                ("not in the store", not row.in_store),
+                ("not in the store", row.in_store is False),
             )
             if applies
         ]
+        if row.back_seconds is not None:
+            marks.append(f"{row.kind} in {return_time.spoken(row.back_seconds)}")
         said = f"{row.verdict:9}  {', '.join(marks)}" + (f"  {row.error}" if row.error else "")
         digits = row.image.rpartition(":")[2][:12]
         lines.append(f"{row.version:{width}}  {digits}  {(row.at or '')[:19]}  {said}".rstrip())

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
-from components.release import record
-from relevo import engine, pin, releases
+from components.release import logbook, record, return_time
+from components.release.context import DECIDED
+from components.release.record import Release
+from components.release.responsible import who
+from components.target import TargetError
+from relevo import countdown, engine, operating, pin, releases
 from relevo.errors import RelevoError
 from relevo.project import Project
 
 
 def rollback(
-    project: Project, stack: str, *, confirm: Callable[[], bool] | None, say: Callable[[str], None]
+    project: Project,
+    stack: str,
+    *,
+    confirm: Callable[[], bool] | None,
+    say: Callable[[str], None],
+    critical: bool = False,
 ) -> None:
     """Pin what the record names and run `pulumi up`. `confirm` is asked after a preview; None: not asked.
 
-    Raises `RelevoError` where there is nothing to go back to, and when the release fails.
+    `critical`: under a clock that counts the limit down, with what took how long at the end; all that guards
+    data is done as ever. Raises `RelevoError` where there is nothing to go back to, and when the release
+    fails.
     """
-    target = record.rollback_target(releases.of(project, stack))
-    if target is None:
-        raise RelevoError(
-            f"the record of stack {stack} has no earlier good release, but a rollback goes back to one; "
-            f"see relevo releases --stack {stack}."
-        )
-    if project.store.get(target.image) is None:
-        raise RelevoError(
-            f"{target.version} ({target.image}) is not in the artefact store any more, but a rollback needs "
-            f"it; build its commit again with relevo build."
-        )
+    decided = logbook.now()
+    target = _target(project, stack)
     configuration = project.configuration(stack)
     before = pin.pin(configuration, target.image)
     say(f"back to {target.version}, which succeeded on {target.closed_at}: {target.image}")
@@ -42,4 +45,45 @@ def rollback(
                 say(f"nothing was changed; {before} is pinned as before")
         if not wanted:
             return
-    engine.run(project, "up", "--stack", stack, "--yes")
+    variables = {DECIDED: decided.isoformat(timespec="milliseconds")}
+    if not critical:
+        engine.run(project, "up", "--stack", stack, "--yes", variables=variables)
+        return
+    clock = countdown.Clock(decided, return_time.LIMIT)
+    try:
+        # The preview has nobody to read it here, and preflight refuses whatever it would.
+        countdown.run(project, clock, "up", "--stack", stack, "--yes", "--skip-preview", variables=variables)
+    finally:
+        last = record.current(releases.of(project, stack))
+        if last is not None and last.image == target.image and (took := return_time.of(last)):
+            for line in took.table():
+                say(line)
+            say(f"{last.kind} to {last.version}: {took}")
+
+
+def _target(project: Project, stack: str) -> Release:
+    known = releases.of(project, stack)
+    target = record.rollback_target(known)
+    if target is None:
+        fault = (
+            f"the record of stack {stack} has no earlier good release, but a rollback goes back to one; "
+            f"see relevo releases --stack {stack}."
+        )
+    elif project.settings(stack).target == "local" and project.store.get(target.image) is None:
+        fault = (
+            f"{target.version} ({target.image}) is not in the artefact store any more, but a rollback needs "
+            f"it; build its commit again with relevo build."
+        )
+    else:
+        return target
+    if known:
+        _record_refusal(project, stack, fault)
+    raise RelevoError(fault)
+
+
+def _record_refusal(project: Project, stack: str, fault: str) -> None:
+    """As far as the stack can be reached: the refusal itself must be told all the same."""
+    with contextlib.suppress(RelevoError, TargetError):
+        context = operating.context(project, stack)
+        told = who(context.spec.responsible)
+        logbook.write(context.operations, "attempt refused", step="rollback", error=fault, data=told)

@@ -9,7 +9,7 @@ import httpx
 import psutil
 
 from components.local import control
-from components.release import record
+from components.release import record, return_time
 from components.release.record import Release
 from relevo import pin, releases
 from relevo.errors import RelevoError
@@ -113,6 +113,8 @@ def describe(now: Situation) -> list[str]:
         where = f" in {now.last.failed_step}" if now.last.failed_step else ""
         error = f": {now.last.error}" if now.last.error else ""
         lines.append(f"last release  {now.last.version} ({now.last.id}) {now.last.verdict}{where}{error}")
+        if back := return_time.of(now.last):
+            lines.append(f"went back     {back}, since {back.decided_at}")
     lines.append(f"pinned        {_pinned(now)}")
     lines += [f"next          {step}" for step in next_steps(now)]
     return lines

@@ -78,6 +78,11 @@ def examine(record: bytes, *, head: str | None = None) -> Chain:
     )
 
 
+def begun(record: bytes) -> bool:
+    """Whether any line carries a hash."""
+    return any(_linked(line) is not None for line in record.split(b"\n"))
+
+
 def _faults(lines: list[bytes], digests: list[str], record: bytes) -> Iterator[Fault]:
     offset, chained, loose = 0, False, 0
     for number, line in enumerate(lines, start=1):

@@ -1,0 +1,99 @@
+"""The record of a stack of either target: what it says, and whether its past is as it was written."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from components.local.layout import Layout
+from components.release import chain, reading, record
+from components.release.record import Entry
+from relevo.errors import RelevoError
+from relevo.project import Project
+
+EVERY_STEP = ("step started", "step done", "notified")  # what a release is made of, and not what happened
+
+
+def read(project: Project, stack: str) -> bytes:
+    """As it is. A local stack's is there without the engine, also before it was ever brought up."""
+    if project.settings(stack).target == "local":
+        file = Layout(project.state(stack)).record
+        return file.read_bytes() if file.is_file() else b""
+    from relevo import operating
+
+    return operating.context(project, stack).operations.read_record()
+
+
+def verified(written: bytes, *, head: str | None) -> list[str]:
+    """What the record is, in a line, and what a later line covers. Raises `RelevoError` for what was changed.
+
+    `head`: the hash of a line that is known from elsewhere.
+    """
+    found = chain.examine(written, head=head)
+    if found.faults:
+        raise RelevoError("\n".join(["the logbook is not as it was written:", *map(str, found.faults)]))
+    if not found.count:
+        return ["the logbook has no entry yet"]
+    if not chain.begun(written):
+        return [f"{found.count} entries without a hash; the next entry covers them, and begins the chain"]
+    span = f"{found.began} to {found.ended}"
+    return [f"ok: {found.count} entries, head {found.head}, {span}", *found.sealed]
+
+
+def entries(written: bytes) -> list[dict[str, Any]]:
+    """Every entry as it stands there, with the hashes; for machines."""
+    return [
+        {**line, **vars(entry)}
+        for line in map(_json, written.split(b"\n"))
+        if line is not None and (entry := _entry(line)) is not None
+    ]
+
+
+def table(written: bytes, *, steps: bool) -> list[str]:
+    """Aligned lines for people, the oldest first; with every step of each release, or without."""
+    known = {release.id: release for release in record.releases(record.parse(written))}
+    rows = []
+    for entry in record.parse(written):
+        if entry.event in EVERY_STEP and not steps:
+            continue
+        release = known.get(entry.release or "")
+        what = (
+            entry.event.replace("release", release.kind, 1)
+            if release and entry.event != "step done"
+            else entry.event
+        )
+        rows.append((entry.time[:19], what, release.version if release else "", _said(entry)))
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    return [
+        "  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]]).rstrip()
+        for row in rows
+    ]
+
+
+def _said(entry: Entry) -> str:
+    """What belongs to the event, in a few words."""
+    data = entry.data
+    parts = [
+        entry.step,
+        None if entry.seconds is None else f"{entry.seconds:.1f} s",
+        data.get("backup") if isinstance(data.get("backup"), str) else None,
+        f"by {data['responsible']}" if data.get("responsible") else None,
+        f"preview {data['approved'][:12]} approved" if data.get("approved") else None,
+        entry.error,
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _json(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _entry(line: dict[str, Any]) -> Entry | None:
+    try:
+        return Entry(**reading.known(Entry, line))
+    except TypeError:
+        return None
