@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from pydantic.alias_generators import to_camel
 
 from components.azure import sizing
+from components.azure.logins import LOGINS, role_name
 from components.azure.secret_names import OWN, secret_name
 from components.target import TargetError
-from stacks.azure_settings import PUBLIC_CLOUD
 from stacks.section import PLACEHOLDER, at, did_you_mean, line
 
 if TYPE_CHECKING:
@@ -41,15 +41,16 @@ UNPAIRED = frozenset(
 # a change to be everywhere ("Frequently asked questions for Azure Front Door").
 LEAST_SECONDS = {"ready_seconds": 230, "drain_seconds": 1200}
 # What App Service reads itself ("Environment variables and app settings"), and whose identity a process has.
-RESERVED = re.compile(r"WEBSITES?_.+|APPSETTING_.+|DOCKER_.+|PORT|AZURE_CLIENT_ID")
+RESERVED = re.compile(r"WEBSITES?_.+|APPSETTING_.+|DOCKER_.+|PORT|AZURE_CLIENT_ID|APPLICATIONINSIGHTS_AUTHENTICATION_STRING")
 # The keys of the local target's own servers.
 ONLY_LOCAL = {
     "": ("port", "state_dir"),
     "database": ("port", "binaries", "max_connections", "server", "server_secret"),
     "cache": ("port", "max_memory_mb"),
 }
+LONGEST_ROLE = 63  # "Identifiers and Key Words", PostgreSQL
 # What stays in the vault, so that a process gets it by reference or not at all.
-SECRET = re.compile(r"secret\..+|(?:database|cache|cache\.readonly)\.(?:url|password)")
+SECRET = re.compile(r"secret\..+|(?:database|cache|cache\.readonly)\.(?:url|password)|insights\.connection")
 
 
 def check(settings: Settings, azure: AzureSection) -> None:
@@ -59,6 +60,7 @@ def check(settings: Settings, azure: AzureSection) -> None:
     refuse_reserved_variables(environments)
     refuse_mixed_secrets(environments)
     refuse_own_secrets(settings)
+    refuse_long_user(settings.database.user)
     refuse_haste(settings)
     refuse_tier(azure.database)
     refuse_unknown_region(azure)
@@ -119,9 +121,6 @@ def refuse_tier(database: Database) -> None:
 
 
 def refuse_unknown_region(azure: AzureSection) -> None:
-    """In the public cloud; the regions of another are known to its own resource manager."""
-    if azure.resource_manager.rstrip("/") != PUBLIC_CLOUD:
-        return
     for key, region in (("location", azure.location), ("secondLocation", azure.second_location)):
         if region is not None and region not in sizing.REGIONS:
             raise at(
@@ -207,6 +206,17 @@ def refuse_own_secrets(settings: Settings) -> None:
                 f"is {secret_name(name)} in the vault, which the stack itself has",
                 "rename it",
             )
+
+
+def refuse_long_user(user: str) -> None:
+    """PostgreSQL cuts longer names off, and of the two logins would make one."""
+    longest = LONGEST_ROLE - len(role_name("", LOGINS[0]))
+    if len(user) > longest:
+        raise at(
+            "database.user",
+            f"is {user}, but a name of at most {longest} letters is accepted, since the logins add to it",
+            "shorten it",
+        )
 
 
 def refuse_haste(settings: Settings) -> None:

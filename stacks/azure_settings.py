@@ -65,10 +65,7 @@ class Storage(Section):
 
 
 class Database(Section):
-    """A PostgreSQL flexible server. The size decides its tier, and how many connections it takes.
-
-    `login`: by which of its two logins the application comes; the other one's password may be replaced.
-    """
+    """A PostgreSQL flexible server. The size decides its tier, and how many connections it takes."""
 
     sku: Text  # such as Standard_D2ds_v5; the tables of components/azure/sizing.py say which there are
     storage_gb: int = accepts(f"one of {', '.join(map(str, STORAGE_GB))}", default=64)
@@ -81,7 +78,6 @@ class Database(Section):
     geo_backup: bool = accepts("true or false", default=False)
     retention_days: int = accepts("a number of days from 7 to 35", ge=7, le=35, default=35)
     on_demand_backup: bool = accepts("true or false", default=True)  # besides the dump, before each release
-    login: Literal["a", "b"] = accepts("a or b", default="a")
     administrators: Annotated[
         tuple[Administrator, ...], accepts("a list of administrators, each a map", strict=False)
     ] = ()
@@ -105,14 +101,10 @@ class Database(Section):
 
 
 class Cache(Section):
-    """Azure Managed Redis. `replicated`: on two nodes, with a service agreement.
-
-    `key`: which of its two access keys is in use; the other one may be regenerated.
-    """
+    """Azure Managed Redis. `replicated`: on two nodes, with a service agreement."""
 
     sku: Text  # such as Balanced_B0
     replicated: bool = accepts("true or false", default=True)
-    key: Literal["primary", "secondary"] = accepts("primary or secondary", default="primary")
 
     @field_validator("sku")
     @classmethod
@@ -213,8 +205,9 @@ class AzureSection(Section):
     @field_validator("resource_manager")
     @classmethod
     def of_the_public_cloud(cls, address: str) -> str:
-        """Or of a stand-in on this machine. The names of hosts and the audiences of tokens are the public's."""
-        if address.rstrip("/") != PUBLIC_CLOUD and urlsplit(address).hostname not in ("127.0.0.1", "localhost"):
+        """Or of a stand-in on this machine. Names of hosts and audiences of tokens are the public cloud's."""
+        here = urlsplit(address).hostname in ("127.0.0.1", "localhost")
+        if address.rstrip("/") != PUBLIC_CLOUD and not here:
             raise invalid(
                 f"is {address}, but only the public cloud's, {PUBLIC_CLOUD}, is accepted", "remove it"
             )

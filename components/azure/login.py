@@ -25,12 +25,6 @@ if TYPE_CHECKING:
     from azure.storage.blob import BlobServiceClient
 
 PUBLIC = "https://management.azure.com"
-# Where the logs of a cloud are asked ("Azure Monitor Logs: sovereign clouds", azure-monitor-query's README).
-LOGS = {
-    PUBLIC: "https://api.loganalytics.io/v1",
-    "https://management.usgovcloudapi.net": "https://api.loganalytics.us/v1",
-    "https://management.chinacloudapi.cn": "https://api.loganalytics.azure.cn/v1",
-}
 KNOWN_AUTHORITIES = {
     "login.microsoftonline.com",
     "login.microsoftonline.us",
@@ -131,8 +125,7 @@ class Clients:
     def logs(self) -> LogsQueryClient:
         from azure.monitor.query import LogsQueryClient
 
-        endpoint = LOGS.get(self.resource_manager.rstrip("/"), LOGS[PUBLIC])
-        return LogsQueryClient(credential(), endpoint=endpoint, **PATIENCE)
+        return LogsQueryClient(credential(), **PATIENCE)
 
     def registry(self, server: str) -> ContainerRegistryClient:
         from azure.containerregistry import ContainerRegistryClient

@@ -96,7 +96,10 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
         azure(resourceManager="https://management.usgovcloudapi.net"),
         "relevo:azure.resourceManager is https://management.usgovcloudapi.net, but only the public cloud's",
     ),
-    (azure(database={**DATABASE, "zone": "4"}), 'relevo:azure.database.zone is "4", but 1, 2 or 3 in quotes'),
+    (
+        azure(database={"sku": "Standard_D2ds_v5", "zone": "4"}),
+        'relevo:azure.database.zone is "4", but 1, 2 or 3 in quotes',
+    ),
     (azure(addressSpace="10.0.0.0/24"), 'relevo:azure.addressSpace is "10.0.0.0/24", but only a private'),
     (azure(addressSpace="8.8.0.0/16"), 'relevo:azure.addressSpace is "8.8.0.0/16", but only a private'),
     (azure(secondAddressSpace="10.0.0.0/24"), 'relevo:azure.secondAddressSpace is "10.0.0.0/24", but only'),
@@ -212,8 +215,8 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     (variable("{secret.SECRET_KEY}!"), "relevo:app.environment.X mixes {secret.SECRET_KEY} with other text"),
     (variable("{cache.url}?x=1"), "relevo:app.environment.X mixes {cache.url} with other text"),
     (
-        {"secrets": {"SECRET_KEY": {}, "CACHE_URL": {}}},
-        "relevo:secrets.CACHE_URL is cache-url in the vault, which the stack itself has; rename it.",
+        {"secrets": {"SECRET_KEY": {}, "DATABASE_URL": {}}},
+        "relevo:secrets.DATABASE_URL is database-url in the vault, which the stack itself has; rename it.",
     ),
     # times
     (

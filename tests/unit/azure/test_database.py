@@ -64,6 +64,7 @@ def _database(where: dict[str, Any] | None = None, **changed: Any) -> Database:
             Administrator(key="team", object_id="team-id", name="Database team", type="Group"),
         ],
         "max_connections": None,
+        "zone": "1",
         "subnet_id": "database-subnet-id",
         "zone_id": "database-zone-id",
     }
@@ -134,6 +135,14 @@ def test_zones_are_named_only_where_there_are_some(
     assert inputs["availabilityZone"] == zone
     assert inputs["highAvailability"] == standby
     assert inputs["backup"]["geoRedundantBackup"] == "Disabled"
+
+
+@pytest.mark.parametrize(("zone", "standby"), [("1", "2"), ("2", "1"), ("3", "1")])
+def test_the_standby_is_in_another_zone(engine: StandInEngine, zone: str, standby: str) -> None:
+    engine.build(lambda: _database({}, zone=zone))
+    inputs = engine.made["database-server"].inputs
+    assert inputs["availabilityZone"] == zone
+    assert inputs["highAvailability"]["standbyAvailabilityZone"] == standby
 
 
 def test_it_speaks_tls_only_and_logs_who_comes_and_what_changes_the_schema(usual: StandInEngine) -> None:
