@@ -18,14 +18,15 @@ from components.azure.edge import Edge, EdgeArgs, EdgeProbe, FrontDoor, FrontDoo
 from components.azure.identity import Identity, IdentityArgs, Role, grant
 from components.azure.image_build import ImageBuild, ImageBuildArgs
 from components.azure.jobs import Jobs, JobsArgs, ScheduledDump
+from components.azure.logins import url_secret
 from components.azure.monitoring import Logs, LogsArgs, Monitoring, MonitoringArgs
 from components.azure.naming import Names
 from components.azure.network import Network, NetworkArgs, Second
 from components.azure.place import Place
 from components.azure.registry import Registry, RegistryArgs, repository
-from components.azure.secret_names import CACHE_URL, DATABASE_URL, INSIGHTS
+from components.azure.secret_names import CACHE_URL, INSIGHTS
 from components.azure.storage import Storage, StorageArgs
-from components.azure.vault import Vault, VaultArgs
+from components.azure.vault import Vault, VaultArgs, stored_version
 from components.target import Target
 from stacks import azure_facts
 from stacks.azure_settings import AzureSection
@@ -114,16 +115,17 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
         for role, identity in identities.items()
         for granted in _grants(role, identity, place, registry, blobs)
     ]
-    granted.append(
+    granted += [
         grant(
-            identities["app"],
-            "app-identity-sends",
+            identity,
+            f"{role}-identity-sends",
             place,
-            principal=identities["app"].principal_id,
+            principal=identity.principal_id,
             role="Monitoring Metrics Publisher",  # of logs and traces as well, whatever its name
             scope=logs.insights_id,
         )
-    )
+        for role, identity in identities.items()
+    ]
     db = Database(
         "database",
         DatabaseArgs(
@@ -137,6 +139,7 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
             retention_days=azure.database.retention_days,
             name=settings.database.name,
             user=settings.database.user,
+            login=azure.database.login,
             administrators=_administrators(azure, names, identities["jobs"]),
             max_connections=None,
             subnet_id=network.database_subnet_id,
@@ -251,7 +254,7 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
                 place=place,
                 database=settings.database.name,
                 user=settings.database.user,
-                password_version=db.secret_version,
+                password_versions=db.secret_versions,
                 image=image,
                 facts=pulumi.Output.all(
                     workspace=logs.workspace_customer_id, client_id=identities["jobs"].client_id
@@ -279,7 +282,11 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
             verify_hosts=edge.verify_hosts,
             workspace=logs.workspace_customer_id,
             secret_versions=pulumi.Output.all(
-                vault.versions, {DATABASE_URL: db.secret_version, CACHE_URL: cache.secret_version}
+                vault.versions, {
+                    url_secret(azure.database.login): db.secret_versions[azure.database.login],
+                    CACHE_URL: cache.secret_version,
+                    INSIGHTS: stored_version(insights),
+                }
             ).apply(lambda versions: {**versions[0], **versions[1]}),
             identities={
                 role: {"id": identity.id, "client_id": identity.client_id}

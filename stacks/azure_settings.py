@@ -65,7 +65,10 @@ class Storage(Section):
 
 
 class Database(Section):
-    """A PostgreSQL flexible server. The size decides its tier, and how many connections it takes."""
+    """A PostgreSQL flexible server. The size decides its tier, and how many connections it takes.
+
+    `login`: by which of its two logins the application comes; the other one's password may be replaced.
+    """
 
     sku: Text  # such as Standard_D2ds_v5; the tables of components/azure/sizing.py say which there are
     storage_gb: int = accepts(f"one of {', '.join(map(str, STORAGE_GB))}", default=64)
@@ -78,6 +81,7 @@ class Database(Section):
     geo_backup: bool = accepts("true or false", default=False)
     retention_days: int = accepts("a number of days from 7 to 35", ge=7, le=35, default=35)
     on_demand_backup: bool = accepts("true or false", default=True)  # besides the dump, before each release
+    login: Literal["a", "b"] = accepts("a or b", default="a")
     administrators: Annotated[
         tuple[Administrator, ...], accepts("a list of administrators, each a map", strict=False)
     ] = ()
@@ -101,10 +105,14 @@ class Database(Section):
 
 
 class Cache(Section):
-    """Azure Managed Redis. `replicated`: on two nodes, with a service agreement."""
+    """Azure Managed Redis. `replicated`: on two nodes, with a service agreement.
+
+    `key`: which of its two access keys is in use; the other one may be regenerated.
+    """
 
     sku: Text  # such as Balanced_B0
     replicated: bool = accepts("true or false", default=True)
+    key: Literal["primary", "secondary"] = accepts("primary or secondary", default="primary")
 
     @field_validator("sku")
     @classmethod

@@ -13,9 +13,9 @@ from components.azure import sizing
 from components.azure.diagnostics import diagnostics
 from components.azure.generated import Generated
 from components.azure.guard import guarded
+from components.azure.logins import LOGINS, Login, password_secret, role_name, url_secret
 from components.azure.naming import Names
 from components.azure.place import Place
-from components.azure.secret_names import DATABASE_PASSWORD, DATABASE_URL
 from components.azure.vault import Vault, stored_version
 
 PORT = 5432
@@ -58,10 +58,11 @@ class Administrator:
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseArgs:
-    """`user`: the role of the application. `max_connections`: None leaves what the size gives.
+    """`user`: the role that owns all of the application's. `login`: by which of its two it comes.
 
-    A change of `max_connections` takes effect at the server's next restart. Geo-redundant backup is decided
-    at the creation. Storage grows by itself; `storage_gb` is never less than it is (disk.py).
+    `max_connections`: None leaves what the size gives; a change takes effect at the server's next restart.
+    Geo-redundant backup is decided at the creation. Storage grows by itself; then `storage_gb` has to follow,
+    as it cannot shrink.
     """
 
     place: Place
@@ -74,6 +75,7 @@ class DatabaseArgs:
     retention_days: int  # 7 to 35, of point-in-time restore
     name: str
     user: str
+    login: Login
     administrators: Sequence[Administrator]
     max_connections: int | None
     subnet_id: pulumi.Input[str]
@@ -85,8 +87,9 @@ class DatabaseArgs:
 class Database(pulumi.ComponentResource):
     """Without a public address, over TLS only.
 
-    The application has a role of its own with a password, since Django's database URL needs one: made here,
-    kept in the vault, and given to the role by a job. That makes the database as well (database_role.py),
+    The application logs in with a password, since Django's database URL needs one, by one of two roles, so
+    that the password of the other can be replaced: made here, kept in the vault, and given to the roles by a
+    job. That makes the database as well (database_role.py),
     since one that ARM makes belongs to the built-in administrator, whom Azure asks for and whose password
     nobody is given. The other administrators, and the jobs, come with tokens of Microsoft Entra ID.
     """
@@ -153,8 +156,10 @@ class Database(pulumi.ComponentResource):
         self.server_id = server.id
         self.host = host(place.names)
         self.name = args.name
-        self.user = args.user
-        self.secret_version = self._secrets()  # a new password is a reason to release
+        self.user = role_name(args.user, args.login)
+        self.secret_versions: dict[Login, pulumi.Output[str]] = {
+            login: self._secrets(login) for login in LOGINS
+        }
         self.register_outputs(
             {"server_id": self.server_id, "host": self.host, "name": self.name, "user": self.user}
         )
@@ -193,21 +198,29 @@ class Database(pulumi.ComponentResource):
                 )
             )
 
-    def _secrets(self) -> pulumi.Output[str]:
+    def _secrets(self, login: Login) -> pulumi.Output[str]:
+        """Of one login: its password and URL in the vault; the version of the latter."""
         args, name = self._args, self.pulumi_resource_name
-        password = Generated(f"{name}-password-value", self, protect=args.place.guard)
+        user = role_name(args.user, login)
+        # What nobody uses may be replaced at any time.
+        in_use = args.place.guard and login == args.login
+        password = Generated(f"{name}-password-{login}-value", self, protect=in_use)
         url = password.value.apply(
             # Its alphabet needs no quoting.
-            lambda value: f"postgres://{args.user}:{value}@{self.host}:{PORT}/{args.name}?sslmode=require"
+            lambda value: f"postgres://{user}:{value}@{self.host}:{PORT}/{args.name}?sslmode=require"
         )
-        # The engine replaces what is protected only after that ("pulumi state unprotect").
-        first = "pulumi state unprotect, then " if args.place.guard else ""
-        rotation = f"{first}pulumi up --replace of {name}-password-value"
         stored = [
-            args.vault.store(self, f"{name}-{role}", secret, value, since=password.since, rotation=rotation)
+            args.vault.store(
+                self,
+                f"{name}-{role}-{login}",
+                secret,
+                value,
+                since=password.since,
+                rotation="relevo:azure.database.login, see Rotating secrets in docs/azure.md",
+            )
             for role, secret, value in (
-                ("password", DATABASE_PASSWORD, password.value),
-                ("url", DATABASE_URL, url),
+                ("password", password_secret(login), password.value),
+                ("url", url_secret(login), url),
             )
         ]
         return stored_version(stored[-1])

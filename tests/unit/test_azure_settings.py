@@ -206,6 +206,10 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     # variables of the platform
     (variable("x", "WEBSITES_PORT"), "relevo:app.environment.WEBSITES_PORT is set by Azure or by the target"),
     (variable("x", "AZURE_CLIENT_ID"), "relevo:app.environment.AZURE_CLIENT_ID is set by Azure or by the"),
+    (
+        variable("x", "APPLICATIONINSIGHTS_AUTHENTICATION_STRING"),
+        "relevo:app.environment.APPLICATIONINSIGHTS_AUTHENTICATION_STRING is set by Azure or by the target",
+    ),
     (variable("x", "PORT"), "relevo:app.environment.PORT is set by Azure or by the target itself; choose"),
     # secrets stay references
     (
@@ -213,10 +217,18 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
         "relevo:app.environment.X mixes {database.password} with other text, but only a secret alone",
     ),
     (variable("{secret.SECRET_KEY}!"), "relevo:app.environment.X mixes {secret.SECRET_KEY} with other text"),
+    (variable("{insights.connection};x=1"), "relevo:app.environment.X mixes {insights.connection} with"),
     (variable("{cache.url}?x=1"), "relevo:app.environment.X mixes {cache.url} with other text"),
     (
-        {"secrets": {"SECRET_KEY": {}, "DATABASE_URL": {}}},
-        "relevo:secrets.DATABASE_URL is database-url in the vault, which the stack itself has; rename it.",
+        {"secrets": {"SECRET_KEY": {}, "CACHE_URL": {}}},
+        "relevo:secrets.CACHE_URL is cache-url in the vault, which the stack itself has; rename it.",
+    ),
+    # rotation
+    (database(**BURSTABLE | {"login": "c"}), "relevo:azure.database.login is c, but a or b is accepted"),
+    (azure(cache={"sku": "Balanced_B0", "key": "first"}), "relevo:azure.cache.key is first, but primary or"),
+    (
+        {"database": {"user": "u" * 62}},
+        f"relevo:database.user is {'u' * 62}, but a name of at most 61 letters is accepted",
     ),
     # times
     (

@@ -46,9 +46,11 @@ def test_a_command_runs_in_the_network_with_the_image_and_what_it_needs(
     environment = execution.environment
     assert environment["OF_THE_JOB"] == "kept"
     assert environment["SECRET_KEY"] == Reference("secret-key").within(VAULT)
-    assert environment["DATABASE_URL"] == Reference("database-url").within(VAULT)
+    assert environment["DATABASE_URL"] == Reference("database-url-a").within(VAULT)
     assert environment["RELEVO_RELEASE_ID"] == RELEASE
     assert environment["AZURE_CLIENT_ID"] == "of-jobs"
+    # Read by Azure Monitor's OpenTelemetry exporter.
+    assert environment["APPLICATIONINSIGHTS_AUTHENTICATION_STRING"] == "Authorization=AAD;ClientId=of-jobs"
     assert not [value for value in environment.values() if "value-of-" in value]
 
 
@@ -66,7 +68,7 @@ def test_a_command_that_fails_gives_its_exit_status_and_the_end_of_its_log(
 def test_secrets_that_a_project_prints_are_masked(
     operations: AzureOperations, azure: ArmStandIn, images: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    azure.commands = lambda words: Command(["connects with value-of-database-password"])
+    azure.commands = lambda words: Command(["connects with value-of-database-password-b"])
     done = operations.manage(images[1], ["check"], release=RELEASE)
     assert done.output == "connects with ********\n"
     assert "value-of" not in capsys.readouterr().out
