@@ -242,9 +242,18 @@ class Operations(Protocol):
         ...
 
     def manage(
-        self, image: str, arguments: Sequence[str], *, release: str, process: str = "manage"
+        self,
+        image: str,
+        arguments: Sequence[str],
+        *,
+        release: str,
+        process: str = "manage",
+        show: bool = True,
     ) -> Completed:
-        """Run `manage.py` of the artefact in the environment of `process`: "manage", "web", or its name."""
+        """Run `manage.py` of the artefact in the environment of `process`: "manage", "web", or its name.
+
+        `show`: stream its output.
+        """
         ...
 
     def django_facts(self, image: str, *, release: str, process: str) -> DjangoFacts: ...

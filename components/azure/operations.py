@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from components.azure import image as layout
 from components.azure.artefacts import Artefacts
 from components.azure.backups import Backups
-from components.azure.environment import Environment, Reference, libpq, process_environment
+from components.azure.environment import Environment, Reference, identity, libpq, process_environment
 from components.azure.jobs_run import Jobs, key_of
 from components.azure.login import PUBLIC, Clients
 from components.azure.processes import Processes
@@ -175,7 +175,13 @@ class AzureOperations:
                 self._step = ""
 
     def manage(
-        self, image: str, arguments: Sequence[str], *, release: str, process: str = "manage"
+        self,
+        image: str,
+        arguments: Sequence[str],
+        *,
+        release: str,
+        process: str = "manage",
+        show: bool = True,
     ) -> Completed:
         self._schema = None
         return self._run(
@@ -183,6 +189,7 @@ class AzureOperations:
             ["manage.py", *arguments],
             environment=self._environment(image, release=release, process=process),
             key=key_of("manage", release, self._step, image, process, list(arguments)),
+            show=show,
         )
 
     def django_facts(self, image: str, *, release: str, process: str) -> DjangoFacts:
@@ -256,7 +263,6 @@ class AzureOperations:
         self._artefacts.manifest(deployment.image)  # verifies
         self._artefacts.keep(deployment.image)
         start = new_start()
-        identity = self._facts["identity"]["app"]["client_id"]
         environment: Environment = {
             **process_environment(
                 self._facts,
@@ -264,7 +270,7 @@ class AzureOperations:
                 name=name,
                 deployment=deployment,
             ),
-            "AZURE_CLIENT_ID": identity,
+            **identity(self._facts["identity"]["app"]["client_id"]),
             "RELEVO_START": start,
         }
         image = self._artefacts.reference(deployment.image)
@@ -367,7 +373,7 @@ class AzureOperations:
             kind,
             words,
             image=self._artefacts.reference(image),
-            environment={"AZURE_CLIENT_ID": self._facts["identity"]["jobs"]["client_id"], **environment},
+            environment={**identity(self._facts["identity"]["jobs"]["client_id"]), **environment},
             step=self._step,
             key=key,
             masking=self._masking,

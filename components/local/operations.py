@@ -156,9 +156,15 @@ class LocalOperations:
             os.close(descriptor)
 
     def manage(
-        self, image: str, arguments: Sequence[str], *, release: str, process: str = "manage"
+        self,
+        image: str,
+        arguments: Sequence[str],
+        *,
+        release: str,
+        process: str = "manage",
+        show: bool = True,
     ) -> Completed:
-        return self._run(image, ["manage.py", *arguments], release=release, process=process)
+        return self._run(image, ["manage.py", *arguments], release=release, process=process, show=show)
 
     def django_facts(self, image: str, *, release: str, process: str) -> DjangoFacts:
         salt = secrets.token_hex(16)

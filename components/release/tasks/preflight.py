@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from components.release import github, scenario
+from components.release import github, lint, scenario
 from components.release.context import Context, StepFailed
 from components.release.logbook import now
 from components.release.manifest import Manifest
@@ -66,7 +66,26 @@ def preflight(context: Context, release: Release) -> Mapping[str, Any]:
     pending = schema.pending()
     for migration in pending:
         print(f"migrate will apply {migration} ({migration.effect})", flush=True)
-    return {"pending": [str(migration) for migration in pending], "schema": schema.names()}
+    linted = lint_of(context, release) if pending and schema.applied else []
+    return {
+        "pending": [str(migration) for migration in pending],
+        "schema": schema.names(),
+        "lint": [finding.data() for finding in linted],
+    }
+
+
+def lint_of(context: Context, release: Release) -> list[lint.Finding]:
+    """Said and recorded, whatever it is: it never refuses a release."""
+    try:
+        findings = lint.findings(context, release)
+    except (lint.NotLinted, TargetError) as fault:
+        print(f"lint: not done, {fault}", flush=True)
+        return []
+    for finding in findings:
+        print(f"lint: {finding}", flush=True)
+    if not findings:
+        print("lint: no statement makes a request wait", flush=True)
+    return findings
 
 
 def found(judge: Callable[[], Fault]) -> Fault:

@@ -16,7 +16,7 @@ from components.release.running import perform
 from components.release.spec import Pipeline
 from components.release.tasks.manage import migrate
 from components.release.tasks.preflight import preflight
-from components.target import Backup
+from components.target import Backup, Completed
 from tests.unit.release import stand_in_github
 from tests.unit.release.conftest import INITIAL, opened, released
 from tests.unit.release.stand_in import (
@@ -51,7 +51,8 @@ def faults(operations: StandInOperations, version: str = "v2", **changes) -> str
         preflight(made, release)
     except StepFailed as fault:
         said = str(fault)
-    assert operations.acted("manage", "backup", "drain", "replace", "admit", "withdraw") == []
+    changing = operations.acted("manage", "backup", "drain", "replace", "admit", "withdraw")
+    assert [call for call in changing if not call[1].startswith("shell -c")] == []
     assert operations.applied == before
     assert "\n" not in said
     return said
@@ -68,6 +69,7 @@ def test_says_what_migrate_will_do(operations: StandInOperations, capsys) -> Non
     assert preflight(made, release) == {
         "pending": ["loans.0002_location"],
         "schema": ["loans.0001_initial"],
+        "lint": [],
     }
     said = capsys.readouterr().out
     assert "migrate will apply loans.0002_location (additive)" in said
@@ -77,7 +79,7 @@ def test_says_what_migrate_will_do(operations: StandInOperations, capsys) -> Non
 def test_a_first_release_needs_no_backup(operations: StandInOperations) -> None:
     operations.backups.clear()
     made, release = opened(operations, "v1")
-    assert preflight(made, release) == {"pending": ["loans.0001_initial"], "schema": []}
+    assert preflight(made, release) == {"pending": ["loans.0001_initial"], "schema": [], "lint": []}
 
 
 def test_an_artefact_that_no_pipeline_has_seen(operations: StandInOperations) -> None:
@@ -403,3 +405,32 @@ def test_all_faults_are_told_at_once(operations: StandInOperations, capsys) -> N
     ):
         assert part in said
     assert capsys.readouterr().out.count("FAILED") == 6
+
+
+def test_the_findings_about_pending_migrations_are_said_and_recorded(
+    operations: StandInOperations, capsys
+) -> None:
+    released(operations, "v1")
+    sql = ['ALTER TABLE "loans_loan" ADD COLUMN "location" varchar(80) NULL;']
+    pending = {"migration": "loans.0002_location", "atomic": True, "sql": sql, "code": 0}
+    operations.sql = {
+        "pending": [pending],
+        "relations": {"loans_loan": [1200, 163840, None]},
+        "server": 170002,
+    }
+    made, release = opened(operations, "v2")
+    (finding,) = preflight(made, release)["lint"]
+    assert finding["migration"] == "loans.0002_location"
+    assert finding["locks"][0]["blocks"] == "reads and writes"
+    assert "ACCESS EXCLUSIVE on loans_loan (about 1,200 rows, 160 kB)" in capsys.readouterr().out
+
+
+def test_what_cannot_be_linted_is_said_and_refuses_nothing(operations: StandInOperations, capsys) -> None:
+    released(operations, "v1")
+    operations.completed["shell"] = Completed(status=1, output="no such command", seconds=0.0)
+    made, release = opened(operations, "v2")
+    assert preflight(made, release)["lint"] == []
+    assert (
+        "lint: not done, the SQL of the migrations cannot be read (no such command)"
+        in capsys.readouterr().out
+    )
