@@ -108,6 +108,8 @@ def make(server: psycopg.Connection, name: str, *, like: str) -> None:
         words |= {"ICU_RULES": found["daticurules"]} if found.get("daticurules") else {}
     elif provider == "b":
         words |= {"LOCALE_PROVIDER": "builtin", "BUILTIN_LOCALE": locale}
+    elif "datlocprovider" in found:  # not before version 15
+        words |= {"LOCALE_PROVIDER": "libc"}
     server.execute(
         sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 {}").format(
             sql.Identifier(name),

@@ -29,9 +29,12 @@ class Restores:
         self._restoring.require_rights()
         with self.backups.connect(self.backups.database) as connection:
             self.backups.check_space(connection)
+        unused = {beside.id for beside in self.beside() if not beside.kept}
         brought = self._restoring.bring(
             self.backups.dump_of(backup.name), backup=backup.name, image=image, detail=backup.detail
         )
+        for id in unused - {brought.id}:  # of others, which made room for this one
+            shutil.rmtree(self._folder(id), ignore_errors=True)
         self._unpack(self.backups.media_of(backup.name), self._folder(brought.id))
         return brought
 
