@@ -190,7 +190,7 @@ def rehearse_(stack: StackOption = "local") -> None:
 
 @app.command()
 def recover(stack: StackOption = "local") -> None:
-    """Come back from a release that has failed on an instance or in smoke.
+    """Come back from a failed release, if the stack asks for it.
 
     For stacks with relevo:onFailure: rollback, whose `pulumi up` does it by itself. Nothing is done where the
     record does not ask for it.

@@ -49,9 +49,8 @@ def pair(project: Project, stack: str) -> tuple[Release, Release]:
     target = project.settings(stack).target
     if target != "local":
         raise RelevoError(
-            f"stack {stack} is of target {target}, whose images do not run on this machine, but a rehearsal "
-            f"is of a local stack; release both versions on one with relevo build and relevo pin, and "
-            f"rehearse that."
+            f"stack {stack} is of target {target}, whose images do not run here, but a rehearsal is of a "
+            f"local stack; release both versions on one with relevo build and relevo pin, and rehearse that."
         )
     good = [release for release in releases.of(project, stack) if release.verdict == "succeeded"]
     older, newer = record.rollback_target(good), record.current(good)

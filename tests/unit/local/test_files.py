@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -14,7 +17,19 @@ from components.local import durable, ports
 from components.local.layout import SOCKET_PATH, Layout
 from components.local.secrets import VaultProvider
 from components.local.vault import OWN, Vault
+from components.release.chain import examine
 from components.target import TargetError
+
+WRITER = """\
+import sys
+from pathlib import Path
+from components.local import durable
+from components.release.chain import link
+
+record, writer = Path(sys.argv[1]), int(sys.argv[2])
+for number in range(25):
+    durable.append(record, lambda earlier: link(earlier, {"number": [writer, number]}))
+"""
 
 
 @pytest.fixture
@@ -184,6 +199,36 @@ def test_half_a_line_does_not_spoil_the_next_one(tmp_path: Path) -> None:
     record.write_text(record.read_text() + '{"half')
     durable.append(record, lambda _: "two")
     assert record.read_text().splitlines() == ["one", '{"half', "two"]
+
+
+def test_many_processes_write_one_chain(tmp_path: Path) -> None:
+    """Each entry follows the one before it, whoever wrote that; and a crash in between is sealed."""
+    record = tmp_path / "record"
+    record.write_bytes(b'{"half')
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(record), str(writer)]) for writer in range(8)
+    ]
+    assert [writer.wait(60) for writer in writers] == [0] * 8
+    written = record.read_bytes()
+    found = examine(written)
+    assert (found.count, found.faults) == (1 + 8 * 25, ())
+    assert found.sealed == ("line 1 has no hash, and line 2 seals them",)
+    numbers = [json.loads(line)["number"] for line in written.splitlines()[1:]]
+    for writer in range(8):
+        assert [number for by, number in numbers if by == writer] == list(range(25))
+
+
+def test_what_does_not_fit_on_the_disk_leaves_no_half_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = tmp_path / "record"
+    durable.append(record, lambda _: "one")
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, at: write(file, data[:3], at))
+    with pytest.raises(OSError, match="No space left on device"):
+        durable.append(record, lambda _: "two")
+    monkeypatch.undo()
+    assert record.read_text() == "one\n"
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:

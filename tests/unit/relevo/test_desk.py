@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from components.release.chain import digest
 from components.release.manifest import Manifest
 from components.release.record import Entry, Event, Release
-from relevo import cli, logs, pin, releases, rollback, situation
+from relevo import cli, logs, pin, rehearsal, releases, rollback, situation
 from relevo.errors import RelevoError
 from relevo.project import Project
 from relevo.situation import Program, Situation
 from relevo.store import Stored
+from tests.unit.release.stand_in import StandInOperations, context, specification
 
 V1, V2, V3 = (f"app@sha256:{digit * 64}" for digit in "123")
 CONFIGURATION = """\
@@ -146,7 +151,12 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """What the engine was asked; it does nothing here."""
     asked: list[tuple[str, ...]] = []
     monkeypatch.setattr(rollback.engine, "run", lambda _, *arguments, **__: asked.append(arguments))
+    monkeypatch.setattr(rollback.operating, "context", never_released)
     return asked
+
+
+def never_released(*_: Any) -> Any:
+    raise RelevoError("stack local was never released.")
 
 
 def go_back(project: Project, confirm: Callable[[], bool] | None = None) -> None:
@@ -159,6 +169,171 @@ def test_a_rollback_pins_the_good_release_before_and_releases_it(
     go_back(project)
     assert pin.pinned(project.configuration("local")) == V1
     assert engine == [("up", "--stack", "local", "--yes")]
+
+
+def test_the_release_knows_when_a_rollback_was_asked_for(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, str] = {}
+    monkeypatch.setattr(rollback.engine, "run", lambda *_, variables: told.update(variables))
+    before = datetime.now(UTC)
+    go_back(project)
+    decided = datetime.fromisoformat(told["RELEVO_DECIDED_AT"])
+    assert abs(decided - before) < timedelta(seconds=5)
+
+
+def test_a_critical_rollback_counts_down_and_says_what_took_how_long(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The stand-in for the engine records what a release of v1 does: it takes a minute of the thirty."""
+    ended = tmp_path / "ended"
+    write_rollback(ended, decided=0, verified=60)
+    record = project.state("local") / "logbook" / "releases.jsonl"
+    stand_in = tmp_path / "pulumi"
+    stand_in.write_text(f"#!/bin/sh\necho $RELEVO_DECIDED_AT: $@\ncat {ended} >> {record}\nexit $FAILS\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(rollback.engine, "program", lambda: str(stand_in))
+    monkeypatch.setenv("FAILS", "0")
+    said: list[str] = []
+    rollback.rollback(project, "local", confirm=None, say=said.append, critical=True)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"\[29:5\d left\] 20.*\+00:00: up --stack local --yes --skip-preview", line)
+    assert said[-4:] == [
+        "    40.00 s  roll-instance-1",
+        "    20.00 s  between the steps",
+        "    60.00 s  decision to last instance",
+        "rollback to v1: 1 min of 30 min, within the limit",
+    ]
+    write_record(project, (V1, "release succeeded"), (V2, "release succeeded"))
+    monkeypatch.setenv("FAILS", "1")
+    with pytest.raises(RelevoError, match="pulumi up ended with 1"):
+        rollback.rollback(project, "local", confirm=None, say=said.append, critical=True)
+
+
+def test_status_and_releases_have_the_time_of_a_rollback(project: Project, tmp_path: Path) -> None:
+    record = project.state("local") / "logbook" / "releases.jsonl"
+    write_rollback(ended := tmp_path / "ended", decided=0, verified=1900)
+    record.write_bytes(record.read_bytes() + ended.read_bytes())
+    assert "v1" in run("releases").splitlines()[0]
+    assert "rollback in 31 min 40 s" in run("releases").splitlines()[0]
+    assert json.loads(run("releases", "--json"))[0]["back_seconds"] == 1900
+    said = situation.describe(now(last=releases.of(project, "local")[-1]))
+    assert "went back     31 min 40 s of 30 min, OVER the limit, since 2026-01-09T00:00:00+00:00" in said
+
+
+def write_rollback(file: Path, *, decided: int, verified: int) -> None:
+    """A release of v1 whose one instance was verified so many seconds after 9 January."""
+
+    def at(seconds: int) -> str:
+        return (datetime(2026, 1, 9, tzinfo=UTC) + timedelta(seconds=seconds)).isoformat()
+
+    told = {"version": "v1", "trigger": "", "lock": "", "responsible": "Ada", "kind": "rollback"}
+    told |= {"previous_image": V2, "previous_version": "v2", "decided_at": at(decided)}
+    written = b""
+    events: tuple[tuple[Event, str | None, float | None, dict[str, Any]], ...] = (
+        ("release opened", None, None, told),
+        ("step started", "roll-instance-1", None, {}),
+        ("step done", "roll-instance-1", 40.0, {}),
+        ("step started", "smoke", None, {}),
+        ("release succeeded", None, None, {}),
+    )
+    for event, step, seconds, data in events:
+        entry = Entry(
+            time=at(verified), event=event, release="9", image=V1, step=step, seconds=seconds, data=data
+        )
+        written += entry.after(written).encode() + b"\n"
+    file.write_bytes(written)
+
+
+def test_a_rollback_without_a_way_is_on_record(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    operations = StandInOperations({})
+    monkeypatch.setattr(
+        rollback.operating, "context", lambda *_: context(operations, specification(responsible=None))
+    )
+    write_record(project, (V2, "release succeeded"))
+    with pytest.raises(RelevoError) as caught:
+        go_back(project)
+    (refused,) = operations.entries()
+    assert (refused.event, refused.step, refused.error) == ("attempt refused", "rollback", str(caught.value))
+    assert refused.data["responsible"]
+
+
+# -- logbook -------------------------------------------------------------------------------------------
+def test_the_logbook_says_what_happened_when_and_by_whom(project: Project) -> None:
+    assert run("logbook").splitlines() == [
+        "2026-01-01T00:00:00  release opened     v1  by somebody",
+        "2026-01-01T00:00:00  release succeeded  v1",
+        "2026-01-02T00:00:00  release opened     v2  by somebody",
+        "2026-01-02T00:00:00  release succeeded  v2",
+    ]
+    entries = json.loads(run("logbook", "--json"))
+    assert [entry["event"] for entry in entries] == ["release opened", "release succeeded"] * 2
+    assert all(len(entry["previous"]) == 64 for entry in entries)
+
+
+def test_a_logbook_is_verified_in_one_line_and_tampering_ends_with_1(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = project.state("local") / "logbook" / "releases.jsonl"
+    head = digest(record.read_bytes().splitlines()[-1])
+    span = "2026-01-01T00:00:00Z to 2026-01-02T00:00:00Z"
+    assert run("logbook", "verify", "--head", head) == f"ok: 4 entries, head {head}, {span}\n"
+    record.write_bytes(record.read_bytes().replace(b"somebody", b"nobody", 1))
+    monkeypatch.setattr("sys.argv", ["relevo", "logbook", "verify"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert str(ended.value).startswith(
+        "the logbook is not as it was written:\nline 2: it was written after the line "
+    )
+    record.write_bytes(b"")
+    assert run("logbook", "verify") == "the logbook has no entry yet\n"
+    with pytest.raises(RelevoError, match=f"no line has the known head {head}"):
+        run("logbook", "verify", "--head", head)
+
+
+# -- rehearsal -----------------------------------------------------------------------------------------
+def test_a_rehearsal_reaches_nobody_and_no_other_place(tmp_path: Path) -> None:
+    document = YAML(typ="safe").load(CONFIGURATION)
+    document["encryptionsalt"] = "v1:…"
+    document["config"] |= {
+        "relevo:smoke": "smoke.yaml",
+        "relevo:port": 8000,
+        "relevo:stateDir": "/var/site",
+        "relevo:notify": [{"url": "mailto://team"}],
+        "relevo:pipeline": {"github": "a/b"},
+        "relevo:onFailure": "rollback",
+        "relevo:database": {"name": "site", "server": "postgresql://relevo@db:5432", "serverSecret": "DB"},
+        "relevo:cache": {"port": 6379, "maxMemoryMb": 128},
+        "other:secret": {"secure": "v1:…"},
+    }
+    app = document["config"]["relevo:app"]
+    assert rehearsal.configuration(document, tmp_path, "v2") == {
+        "config": {
+            "relevo:target": "local",
+            "relevo:app": app,
+            "relevo:smoke": str(tmp_path / "smoke.yaml"),
+            "relevo:database": {"name": "site"},
+            "relevo:cache": {"maxMemoryMb": 128},
+            "relevo:acceptIncompatible": "v2",
+        }
+    }
+
+
+def test_what_cannot_be_rehearsed_is_said_in_one_line(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [found.image for found in rehearsal.pair(project, "local")] == [V1, V2]
+    write_record(project, (V1, "release succeeded"), (V2, "release succeeded"), (V3, "release failed"))
+    assert [found.image for found in rehearsal.pair(project, "local")] == [V1, V2], "what failed is not it"
+    write_record(project, (V3, "release succeeded"), (V2, "release succeeded"))
+    with pytest.raises(RelevoError, match=r"^v3 .* is not in the artefact store any more, but a rehearsal"):
+        rehearsal.pair(project, "local")
+    write_record(project, (V2, "release succeeded"))
+    with pytest.raises(RelevoError, match=r"^stack local has no two good releases"):
+        rehearsal.pair(project, "local")
+    monkeypatch.chdir(Path(__file__).parents[3])
+    with pytest.raises(RelevoError, match=r"^stack prod is of target azure, whose images do not run here"):
+        rehearsal.pair(Project.here(), "prod")
 
 
 def test_a_rollback_shows_a_preview_before_it_asks(project: Project, engine: list[tuple[str, ...]]) -> None:
