@@ -9,6 +9,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -195,3 +196,22 @@ class Project:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         assert not left, f"left running: {left}"
+
+
+@contextlib.contextmanager
+def up_in_step(project: Project, step: str) -> Iterator[subprocess.Popen[str]]:
+    """A `pulumi up`, as soon as the record says that the step has begun. Killed with -9 at the end."""
+    before = len(project.record())
+    process = project.start(*project.up_command(preview=False))
+    try:
+        deadline = time.monotonic() + 120
+        while not any(
+            entry["event"] == "step started" and entry["step"] == step for entry in project.record()[before:]
+        ):
+            assert process.poll() is None, f"up ended before {step}: {process.communicate()[0]}"
+            assert time.monotonic() < deadline, f"{step} never began"
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()

@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import httpx
 
-from tests.e2e.project import Project
+from tests.e2e.project import Project, up_in_step
 from tests.e2e.test_release import STEPS, serving, verdicts
-
-
-@contextlib.contextmanager
-def up_in_step(project: Project, step: str) -> Iterator[subprocess.Popen[str]]:
-    """A `pulumi up`, as soon as the record says that the step has begun. Killed with -9 at the end."""
-    before = len(project.record())
-    process = project.start(*project.up_command(preview=False))
-    try:
-        deadline = time.monotonic() + 120
-        while not any(
-            entry["event"] == "step started" and entry["step"] == step for entry in project.record()[before:]
-        ):
-            assert process.poll() is None, f"up ended before {step}: {process.communicate()[0]}"
-            assert time.monotonic() < deadline, f"{step} never began"
-            time.sleep(0.02)
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_a_release_cancelled_by_ctrl_c_is_closed_as_that_and_goes_on_at_the_next_up(

@@ -10,7 +10,7 @@ import pytest
 from components.release import record
 from tests.e2e.commits import git, initialise
 from tests.e2e.load import Load
-from tests.e2e.project import Project
+from tests.e2e.project import Project, up_in_step
 
 pytestmark = pytest.mark.e2e
 
@@ -178,6 +178,9 @@ def test_a_schema_that_the_version_before_cannot_read_stops_before_an_instance_i
     site.have(digests["v1"])
     site.pin(digests["breaks-reading"])
     with Load(site.url, CATALOGUE) as load:
+        with up_in_step(site, "previous-version") as up:  # what is left of a killed one must not last
+            while "previous" not in site.versions():
+                assert up.poll() is None
         output = site.up(status=1, preview=False)
         assert serving(site) == {"v1"}
     assert load.measured.failures == 0, load.measured
