@@ -20,5 +20,6 @@ changes=$(sed -nE 's/^ +[-+~<>=]+ ?([0-9]+ to [a-z]+)$/\1/p' preview.txt | paste
   printf '\n```\n\n</details>\n\n'
 } > preview.md
 if [ -n "${GITHUB_STEP_SUMMARY:-}" ]; then cat preview.md >> "$GITHUB_STEP_SUMMARY"; fi
-if [ -n "${GITHUB_OUTPUT:-}" ]; then echo "changes=$changes" >> "$GITHUB_OUTPUT"; fi
+digest=$(sed -nE 's/^.*preview digest: ([0-9a-f]{64}).*$/\1/p' preview.txt | tail -1)
+if [ -n "${GITHUB_OUTPUT:-}" ]; then printf 'changes=%s\ndigest=%s\n' "$changes" "$digest" >> "$GITHUB_OUTPUT"; fi
 exit "$status"

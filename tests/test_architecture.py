@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "stacks": ("components", "stacks"),
     "relevo": OURS,
 }
-PURE = ("manifest", "pipeline", "plan", "reading", "record", "rollback", "spec", "restoration")
+PURE = ("chain", "manifest", "pipeline", "plan", "reading", "record", "return_time", "rollback", "spec", "restoration")
 PURE += ("history", "recorded_schema", "reversal")
 ORDERED_SIDE_EFFECTS = ("pulumi", "pulumi_command", "subprocess", "httpx", "os", "socket", "shutil")
 

@@ -13,6 +13,7 @@ SCRIPT = Path(__file__).parents[2] / ".github" / "preview.sh"
 CHANGES = """\
 Previewing update (qa):
   pulumi:pulumi:Stack: (same)
+info: preview digest: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
     ~ azure-native:cache:Database: (update)
       ~ sku: "Balanced_B0" => "Balanced_B5"
 Resources:
@@ -47,13 +48,13 @@ def test_a_preview_says_how_much_changes_and_shows_it_as_a_diff(preview) -> None
     assert status == 0
     assert comment.startswith("### qa: 3 to create, 1 to update, 1 to replace\n")
     assert '\n!       sku: "Balanced_B0" => "Balanced_B5"\n' in comment  # the colour of a change
-    assert output == "changes=3 to create, 1 to update, 1 to replace\n"
+    assert output == f"changes=3 to create, 1 to update, 1 to replace\ndigest={'0123456789abcdef' * 4}\n"
 
 
 def test_nothing_to_approve_where_nothing_changes(preview) -> None:
     """An empty `changes` skips the job that waits for reviewers."""
     status, comment, output = preview(NONE)
-    assert (status, output) == (0, "changes=\n")
+    assert (status, output) == (0, "changes=\ndigest=\n")
     assert comment.startswith("### qa: nothing changes\n")
 
 
