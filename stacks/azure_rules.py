@@ -41,7 +41,9 @@ UNPAIRED = frozenset(
 # a change to be everywhere ("Frequently asked questions for Azure Front Door").
 LEAST_SECONDS = {"ready_seconds": 230, "drain_seconds": 1200}
 # What App Service reads itself ("Environment variables and app settings"), and whose identity a process has.
-RESERVED = re.compile(r"WEBSITES?_.+|APPSETTING_.+|DOCKER_.+|PORT|AZURE_CLIENT_ID|APPLICATIONINSIGHTS_AUTHENTICATION_STRING")
+RESERVED = re.compile(
+    r"WEBSITES?_.+|APPSETTING_.+|DOCKER_.+|PORT|AZURE_CLIENT_ID|APPLICATIONINSIGHTS_AUTHENTICATION_STRING"
+)
 # The keys of the local target's own servers.
 ONLY_LOCAL = {
     "": ("port", "state_dir"),

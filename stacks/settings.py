@@ -37,6 +37,7 @@ PLACEHOLDERS = (
     "instance.verify.host",
     "static.root",
     "media.root",
+    "insights.connection",
 )
 # Set for every process by the target itself.
 RESERVED_VARIABLES = ("DJANGO_SETTINGS_MODULE", "PATH", "HOME")

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from components.azure import image
 from components.azure.logins import password_secret, url_secret
-from components.azure.secret_names import CACHE_PASSWORD, CACHE_URL, secret_name
+from components.azure.secret_names import CACHE_PASSWORD, CACHE_URL, INSIGHTS, secret_name
 from components.target import Deployment, TargetError
 from components.templates import TOKEN, variables
 
@@ -79,6 +79,18 @@ def process_environment(
         "RELEVO_VERSION": deployment.version,
         "RELEVO_IMAGE": deployment.image,
         "RELEVO_INSTANCE": name,
+    }
+
+
+def identity(client_id: str) -> dict[str, str]:
+    """By which a process is known: what azure-identity reads, and Azure Monitor's OpenTelemetry exporter.
+
+    The latter sends nothing otherwise, since Application Insights takes no key here ("Microsoft Entra
+    authentication for Application Insights").
+    """
+    return {
+        "AZURE_CLIENT_ID": client_id,
+        "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": f"Authorization=AAD;ClientId={client_id}",
     }
 
 
@@ -165,4 +177,5 @@ def _values(facts: Mapping[str, Any], name: str, deployment: Deployment) -> dict
         ),
         "static.root": lambda: image.STATIC_ROOT,
         "media.root": lambda: image.MEDIA_ROOT,
+        "insights.connection": lambda: Reference(INSIGHTS),
     }

@@ -159,6 +159,7 @@ FRONT_DOOR = (
 # A table that does not exist yet gives nothing (isfuzzy), but a query without any table fails ("union
 # operator"), and Azure disables a rule that fails for a week. So each begins with an empty one of its own.
 LOG_RULES = (
+    # Of telemetry, where a project sends some, and of what it prints, also within a line of JSON.
     LogRule(
         name="exceptions",
         says="The project raises exceptions that it does not handle",
@@ -166,8 +167,9 @@ LOG_RULES = (
         query="""
 union isfuzzy=true (datatable(TimeGenerated: datetime)[]),
   (AppExceptions | project TimeGenerated),
-  (AppServiceConsoleLogs | where ResultDescription startswith "Traceback (most recent call last)"
-    | project TimeGenerated)
+  (AppServiceConsoleLogs | where ResultDescription contains "Traceback (most recent call last)"
+    | project TimeGenerated),
+  (ContainerAppConsoleLogs | where Log contains "Traceback (most recent call last)" | project TimeGenerated)
 """,
         minutes=15,
         threshold=10,

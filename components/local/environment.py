@@ -85,6 +85,7 @@ def placeholders(
         "instance.verify.host": lambda: HOST,
         "static.root": lambda: static_root,
         "media.root": lambda: media_root,
+        "insights.connection": lambda: "",
     }
 
     def lookup(placeholder: str) -> str:

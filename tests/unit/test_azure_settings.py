@@ -224,8 +224,11 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
         "relevo:secrets.CACHE_URL is cache-url in the vault, which the stack itself has; rename it.",
     ),
     # rotation
-    (database(**BURSTABLE | {"login": "c"}), "relevo:azure.database.login is c, but a or b is accepted"),
-    (azure(cache={"sku": "Balanced_B0", "key": "first"}), "relevo:azure.cache.key is first, but primary or"),
+    (database(**BURSTABLE | {"login": "c"}), 'relevo:azure.database.login is "c", but a or b is accepted'),
+    (
+        azure(cache={"sku": "Balanced_B0", "key": "first"}),
+        'relevo:azure.cache.key is "first", but primary or',
+    ),
     (
         {"database": {"user": "u" * 62}},
         f"relevo:database.user is {'u' * 62}, but a name of at most 61 letters is accepted",

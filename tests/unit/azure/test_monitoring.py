@@ -174,7 +174,7 @@ def test_each_origin_is_watched_by_itself(engine: StandInEngine) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("exceptions", ("AppExceptions", "AppServiceConsoleLogs", "Traceback (most recent call last)")),
+        ("exceptions", ("AppExceptions", "AppServiceConsoleLogs", "ContainerAppConsoleLogs")),
         ("failed-job", ("ContainerAppSystemLogs", "JobName", "DeadlineExceeded", "exit code '0'")),
         (
             "expiry",

@@ -38,7 +38,7 @@ DIFFERING = {
     "web:WebAppFtpAllowed": (2, 2, 3),
     "web:WebAppScmAllowed": (2, 2, 3),
 }
-SAME = 106  # of all other types, in each stack
+SAME = 107  # of all other types, in each stack
 DATA = (  # Pulumi names of what holds data
     "database-server",
     "database-role-database",
@@ -175,14 +175,16 @@ def test_each_identity_writes_where_it_must_and_nowhere_else(built: Built) -> No
     }
 
 
-def test_application_insights_takes_telemetry_of_the_application_alone(built: Built) -> None:
+def test_application_insights_takes_telemetry_of_processes_and_jobs(built: Built) -> None:
     """It takes no key, so nothing would arrive without the role."""
     senders = [
         (grant["principalId"], grant["roleDefinitionId"].rpartition("/")[2])
         for grant in built.inputs("authorization:RoleAssignment")
         if grant["scope"] == "logs-insights-id"
     ]
-    assert senders == [("app-principal", "3913510d-42f4-4e42-8a64-420c390055eb")]
+    assert senders == [
+        (f"{role}-principal", "3913510d-42f4-4e42-8a64-420c390055eb") for role in ("app", "jobs")
+    ]
 
 
 def test_the_jobs_administer_the_database(built: Built) -> None:
@@ -265,7 +267,8 @@ def test_the_release_gets_facts_without_secrets_and_can_act_on_them(built: Built
     assert built.facts["identity"]["jobs"] == {"id": "jobs-identity-identity-id", "client_id": "jobs-client"}
     assert built.facts["secret_versions"] == {
         **dict.fromkeys(("SECRET_KEY", "JWT_SIGNING_KEY", "SMOKE_PASSWORD"), "v1"),
-        **dict.fromkeys(("database-url-a", "cache-url"), "v7"),  # whose rotation takes a restart as well
+        # Whose rotation takes a restart as well.
+        **dict.fromkeys(("database-url-a", "cache-url", "insights-connection-string"), "v7"),
     }
 
 
@@ -276,6 +279,8 @@ def test_a_process_finds_hosts_in_text_and_secrets_as_references(built: Built) -
     assert found["ALLOWED_HOSTS"] == f"fde-public.z01.azurefd.net,{site},fde-verify-1.z01.azurefd.net"
     assert found["DATABASE_URL"] == Reference("database-url-a")
     assert found["SECRET_KEY"] == Reference("secret-key")
+    telemetry = None if built.target.stack == "dev" else Reference("insights-connection-string")
+    assert found.get("APPLICATIONINSIGHTS_CONNECTION_STRING") == telemetry
 
 
 def test_workers_and_threads_fit_the_connections_of_the_database(built: Built) -> None:

@@ -132,6 +132,9 @@ def test_a_secret_stays_in_the_vault_and_is_never_mixed_into_text(facts: dict[st
     assert found["DATABASE_URL"] == Reference("database-url-a")
     assert (found["HOST"], found["QUEUE"]) == ("assets.example", "all")
     assert resolve("{{x}}", {}, "KEY") == "{x}"
+    assert resolve("{one}", {"one": lambda: Reference("one")}, "KEY") == Reference("one")
+    with pytest.raises(TargetError, match=r"KEY mixes \{one\} with other text"):
+        resolve("{one}{one}", {"one": lambda: Reference("one")}, "KEY")
     with pytest.raises(TargetError, match=r"KEY mixes \{secret\.A\} with other text"):
         resolve("token {secret.A}", {}, "KEY")
     with pytest.raises(TargetError, match=r"KEY uses \{nothing\}, but only \{secret\.NAME\}"):

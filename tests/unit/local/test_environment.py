@@ -51,6 +51,7 @@ def environment(
     [
         ("{database.url}", "postgres://owner:p%40ss%2Fword@127.0.0.1:5432/site"),
         ("{database.host}:{database.port}", "127.0.0.1:5432"),
+        ("{insights.connection}", ""),
         ("{database.name}/{database.user}/{database.password}", "site/owner/p@ss/word"),
         ("{cache.url}", "redis://app:app-pass@127.0.0.1:6379/0"),
         ("{cache.readonly.url}", "redis://reader:reader-pass@127.0.0.1:6379/0"),
