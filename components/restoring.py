@@ -163,8 +163,8 @@ class Restoring:
     def compare(self, id: str) -> Comparison:
         with self._server() as server:
             name, _ = self._find(server, id)
-        with self.connect(self.database) as live, self.connect(name) as other:
-            return comparing.compare(live, other)
+            with self.connect(self.database) as live, self.connect(name) as other:
+                return comparing.compare(live, other)
 
     def switch(self, id: str, *, image: str | None, media: str | None = None) -> Beside:
         """The database beside in place of the application's, which is put aside; `image` runs on that.
