@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import pytest
 
 from components.release.tasks.open_record import open_record
+from tests.e2e.servers import postgresql
 from tests.unit.release.stand_in import (
     SECRET,
     StandInOperations,
@@ -30,6 +33,13 @@ VERSIONS = (
         migration("loans.0004_fill", "opaque"),
     ),
 )
+
+
+@pytest.fixture(scope="session")
+def new_database() -> Iterator[Callable[[], str]]:
+    """Makes databases of a real PostgreSQL; returns the URL."""
+    with postgresql() as new:
+        yield new
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import pytest
 from components.release import django_sql
 from components.release.lint import Finding, NotLinted, advice, findings
 from components.target import Completed
-from tests.e2e.servers import postgresql
 from tests.unit.release.conftest import opened
 from tests.unit.release.stand_in import StandInOperations
 
@@ -61,7 +61,6 @@ class Migration(migrations.Migration):
 """,
     "shop/migrations/0004_writes.py": """
 from django.db import migrations
-from shop.migrations import *
 from importlib import import_module
 class Migration(migrations.Migration):
     dependencies = [("shop", "0003_data")]
@@ -128,34 +127,35 @@ def test_without_squawk_it_is_not_linted(monkeypatch) -> None:
         advice(["SELECT 1"], in_transaction=True, server=180003)
 
 
-def test_django_tells_the_sql_of_what_is_pending_and_changes_nothing(tmp_path: Path) -> None:
+def test_django_tells_the_sql_of_what_is_pending_and_changes_nothing(
+    tmp_path: Path, new_database: Callable[[], str]
+) -> None:
     for name, text in PROJECT.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    with postgresql() as new:
-        url = new()
-        parts = psycopg.conninfo.conninfo_to_dict(url)
-        environment = {
-            "PATH": "/usr/bin:/bin",
-            **{name: str(parts[name.lower()]) for name in ("HOST", "PORT", "USER", "PASSWORD")},
-            "NAME": str(parts["dbname"]),
-        }
+    url = new_database()
+    parts = psycopg.conninfo.conninfo_to_dict(url)
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        **{name: str(parts[name.lower()]) for name in ("HOST", "PORT", "USER", "PASSWORD")},
+        "NAME": str(parts["dbname"]),
+    }
 
-        def manage(*words: str) -> str:
-            argv = [sys.executable, "manage.py", *words]
-            done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr
-            return done.stdout
+    def manage(*words: str) -> str:
+        argv = [sys.executable, "manage.py", *words]
+        done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
-        manage("migrate", "shop", "0001")
-        text = Path(django_sql.__file__).read_text()
-        answer = Completed(status=0, seconds=0, output=manage("shell", "-c", f"{text}\n\nshow()")).answer(
-            "pending"
-        )
-        with psycopg.connect(url) as connection:
-            assert connection.execute("SELECT count(*) FROM shop_asset").fetchone() == (0,)
-            assert connection.execute("SELECT count(*) FROM django_migrations").fetchone() == (1,)
+    manage("migrate", "shop", "0001")
+    text = Path(django_sql.__file__).read_text()
+    answer = Completed(status=0, seconds=0, output=manage("shell", "-c", f"{text}\n\nshow()")).answer(
+        "pending"
+    )
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT count(*) FROM shop_asset").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM django_migrations").fetchone() == (1,)
     assert answer is not None
     index, data, writes = answer["pending"]
     assert index["sql"] == ['CREATE INDEX CONCURRENTLY "by_code" ON "shop_asset" ("code");']

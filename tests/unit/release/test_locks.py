@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
 
 from components.release.locks import MODES, taken
-from tests.e2e.servers import postgresql
 
 SETUP = """
 CREATE TABLE a (id int PRIMARY KEY, x int, y text);
@@ -47,8 +46,8 @@ STATEMENTS = [
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[psycopg.Connection]:
-    with postgresql() as new, psycopg.connect(new()) as connection:
+def database(new_database: Callable[[], str]) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(new_database()) as connection:
         connection.execute(SETUP)
         connection.commit()
         yield connection
