@@ -46,6 +46,12 @@ def link(earlier: bytes, entry: Mapping[str, Any]) -> str:
     return _canonical({**entry, "previous": digest(last)})
 
 
+def head(record: bytes) -> str | None:
+    """The hash of the last line, None where there is none: who knows it sees any change before it later."""
+    last = record[record[:-1].rfind(b"\n") + 1 :].removesuffix(b"\n")
+    return digest(last) if record else None
+
+
 def digest(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()
 

@@ -44,8 +44,8 @@ def write(
 
 
 def head(operations: Operations) -> str | None:
-    """The hash of the record's last line: who knows it sees later that nothing before it was changed."""
-    return chain.examine(operations.read_record()).head
+    """Of the chain as it is now."""
+    return chain.head(operations.read_record())
 
 
 def now() -> datetime:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import httpx
 import pytest
 
 from components.release import record
+from components.release.chain import digest
 from tests.e2e.commits import git, initialise
 from tests.e2e.load import Load
 from tests.e2e.project import Project, up_in_step
@@ -75,9 +77,17 @@ def test_a_preview_of_a_new_pin_shows_exactly_the_steps_of_the_release(
 ) -> None:
     site.have(digests["v1"])
     site.pin(digests["v2"])
-    changed = operations(site.preview("--json"))
+    previewed = site.preview("--json")
+    site.environment["RELEVO_APPROVED_PREVIEW"] = other = "0" * 64  # of what somebody else has approved
+    refused = site.up(status=None, preview=False)
+    del site.environment["RELEVO_APPROVED_PREVIEW"]
     site.pin(digests["v1"])
-    assert set(changed) - {"relevo-local"} == set(STEPS)
+    assert set(operations(previewed)) - {"relevo-local"} == set(STEPS)
+    (shown,) = re.findall("preview digest: ([0-9a-f]{64})", previewed)
+    fault = f"RELEVO_APPROVED_PREVIEW is {other}, but this release is {shown}; have its preview approved"
+    assert fault in refused
+    assert site.record()[-1]["event"] == "attempt refused"
+    assert serving(site) == {"v1"}
 
 
 def release_and_rollback_fail_no_request_under_load(site: Project, digests: dict[str, str]) -> None:
@@ -86,14 +96,15 @@ def release_and_rollback_fail_no_request_under_load(site: Project, digests: dict
     The limit is two seconds, and what the machine itself costs: the slowest answer to the same clients in the
     same minute without a release.
     """
-    v1, v2 = digests["v1"], digests["v2"]
     with Load(site.url, CATALOGUE, seconds=5) as quiet:
         pass
     with Load(site.url, CATALOGUE) as load:
-        site.release(v2, preview=True)
+        site.release(digests["v2"], preview=True)
         assert serving(site) == {"v2"}
-        site.release(v1, preview=True)
+        printed = site.run("relevo", "rollback", "--critical", "--stack", site.stack)
         assert serving(site) == {"v1"}
+    assert re.search(r"^\[29:\d\d left\] ", printed, re.MULTILINE)
+    assert re.search(r"^relevo: rollback to v1: .* of 30 min, within the limit$", printed, re.MULTILINE)
     assert load.measured.failures == 0, load.measured
     assert load.measured.requests > 500, load.measured
     assert load.measured.slowest < 2 + quiet.measured.slowest, (load.measured, quiet.measured)
@@ -102,6 +113,23 @@ def release_and_rollback_fail_no_request_under_load(site: Project, digests: dict
 def test_release_and_rollback_fail_no_request_under_load(site: Project, digests: dict[str, str]) -> None:
     site.have(digests["v1"])
     release_and_rollback_fail_no_request_under_load(site, digests)
+
+
+def test_a_record_without_its_end_is_not_the_one_that_the_state_knows(
+    site: Project, digests: dict[str, str]
+) -> None:
+    site.have(digests["v1"])
+    head = site.run("pulumi", "stack", "output", "logbook", "--stack", site.stack).strip()
+    verify = ("relevo", "logbook", "verify", "--stack", site.stack, "--head", head)
+    assert site.run(*verify).startswith("ok: ")
+    file = site.state / "logbook" / "releases.jsonl"
+    whole = file.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    cut = next(number for number, line in enumerate(lines) if digest(line.rstrip()) == head)
+    file.write_bytes(b"".join(lines[:cut]))
+    refused = site.run(*verify, status=1)
+    file.write_bytes(whole)
+    assert f"line {cut + 1}: no line has the known head {head}" in refused
 
 
 @pytest.mark.parametrize(

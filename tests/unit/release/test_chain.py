@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.release.chain import Chain, digest, examine, link
+from components.release.chain import head as chain_head
 
 COUNT = 6
 
@@ -41,6 +42,8 @@ def test_a_whole_record_is_told_by_its_count_head_and_span() -> None:
         faults=(),
         sealed=(),
     )
+    assert chain_head(WHOLE) == HEAD
+    assert chain_head(b"") is None
     assert examine(b"") == Chain(count=0, head=None, began=None, ended=None, faults=(), sealed=())
 
 
