@@ -53,7 +53,7 @@ def run(project: Project, clock: Clock, *arguments: str, variables: Mapping[str,
     )
     assert process.stdout is not None
     with process, live if console.is_terminal else contextlib.nullcontext():
-        while process.poll() is None or not process.stdout.closed:
+        while True:
             try:
                 for line in process.stdout:
                     _show(console, clock, line.rstrip("\n"))
