@@ -166,7 +166,7 @@ class Vault(pulumi.ComponentResource):
             secret,
             generated.value,
             since=generated.since,
-            rotation=f"pulumi up --replace of {self.pulumi_resource_name}-{secret}-value",
+            rotation=f"pulumi up --replace '**::{self.pulumi_resource_name}-{secret}-value'",
         )
         return generated.value
 
