@@ -221,6 +221,10 @@ def test_a_schema_that_the_version_before_cannot_read_stops_before_an_instance_i
         'v1, which still serves, fails on the schema of breaks-reading ("the catalogue'
     )
     assert "relevo:acceptIncompatible: breaks-reading" in failed.error
+    (finding,) = failed.done["preflight"]["lint"]
+    assert [(lock["table"], lock["blocks"]) for lock in finding["locks"]] == [
+        ("assets_asset", "reads and writes")
+    ]
     assert "column assets_asset.category does not exist" in site.run(
         "relevo", "logs", "previous", "--stack", "local"
     )
