@@ -1,4 +1,4 @@
-"""What a local stack does right now, asked of its processes and its public address, and what to try next."""
+"""What a stack does right now, asked of its processes and its public address, and what to try next."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import psutil
 
 from components.local import control
 from components.release import record, return_time
+from components.release.context import Context
 from components.release.record import Release
+from components.target import TargetError
 from relevo import pin, releases
 from relevo.errors import RelevoError
 from relevo.project import Project
 from stacks.settings import Probe
 
 HEALTH_SECONDS = 5.0
+ELSEWHERE = "read the page Releases of the workspace (docs/azure.md, What tells of a stack)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,7 @@ class Situation:
     can_go_back_to: Release | None
     pinned: str | None
     pinned_version: str | None
+    here: bool = True  # on this machine, where its programs have logs and can be started
 
     @property
     def serving(self) -> set[str]:
@@ -48,7 +52,13 @@ class Situation:
 
 
 def look(project: Project, stack: str) -> Situation:
+    """Raises `RelevoError` for a stack elsewhere that nothing was released to yet."""
     settings = project.settings(stack)
+    if settings.target != "local":
+        from relevo import operating
+
+        context = operating.context(project, stack)
+        return elsewhere(context, stack, settings.app.probe, pin.pinned(project.configuration(stack)))
     state = project.state(stack)
     known = releases.of(project, stack)
     try:
@@ -66,6 +76,40 @@ def look(project: Project, stack: str) -> Situation:
         can_go_back_to=record.rollback_target(known),
         pinned=pinned,
         pinned_version=stored.manifest.version if stored else None,
+    )
+
+
+def elsewhere(context: Context, stack: str, probe: Probe, pinned: str | None) -> Situation:
+    """Of a stack whose target alone knows what its instances run."""
+    operations, known = context.operations, context.releases()
+    try:
+        version = operations.artefact(pinned).manifest.version if pinned else None
+    except TargetError:  # shown as one that is not there
+        version = None
+    return Situation(
+        stack=stack,
+        url=operations.public_url,
+        health=health(operations.public_url, probe),
+        programs=tuple(_placed(context, name) for name in (*context.spec.instances, *context.spec.processes)),
+        last=record.current(known),
+        can_go_back_to=record.rollback_target(known),
+        pinned=pinned,
+        pinned_version=version,
+        here=False,
+    )
+
+
+def _placed(context: Context, name: str) -> Program:
+    """What all of its workers run; without a version while they differ, or before they say it."""
+    instance = context.operations.instance(name)
+    runs = context.operations.deployed(name) if instance.running else None
+    rotation = "in rotation" if instance.in_rotation else "out of rotation"
+    return Program(
+        name=name,
+        running=instance.running,
+        detail=(rotation if instance.address else "running") if instance.running else "stopped",
+        version=runs.version if runs else None,
+        image=runs.image if runs else None,
     )
 
 
@@ -123,16 +167,16 @@ def describe(now: Situation) -> list[str]:
 def next_steps(now: Situation) -> tuple[str, str]:
     """The two commands that help most from here."""
     up = f"pulumi up --stack {now.stack} --yes"
-    logs = f"relevo logs --stack {now.stack} --follow"
+    logs = f"relevo logs --stack {now.stack} --follow" if now.here else ELSEWHERE
     back = f"relevo rollback --stack {now.stack}"
     if now.pinned is None:
         return f"relevo build PATH --stack {now.stack}", f"relevo pin DIGEST --stack {now.stack}"
     if now.url is None or now.last is None:
         return f"pulumi preview --stack {now.stack}", up
     if now.programs and not any(program.running for program in now.programs):
-        return f"relevo start --stack {now.stack}", logs
+        return (f"relevo start --stack {now.stack}" if now.here else up), logs
     if now.last.verdict == "failed":
-        return (back if now.can_go_back_to else up), f"relevo logs --stack {now.stack}"
+        return (back if now.can_go_back_to else up), logs.removesuffix(" --follow")
     if now.serving != {now.pinned} or now.last.verdict == "open":
         return f"pulumi preview --stack {now.stack}", up
     if now.health:
