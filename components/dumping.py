@@ -64,15 +64,15 @@ class Dumping:
             )
 
     @contextlib.contextmanager
-    def trial(self, name: str | None = None) -> Iterator[str]:
+    def trial(self, name: str | None = None, *, owned: bool = False) -> Iterator[str]:
         """The name of an empty database, which is dropped at the end, as are those of killed trials.
 
-        `name` begins with `scratch`.
+        `name` begins with `scratch`; `owned`: by the owner of the real one.
         """
         name = name or f"{self.scratch}{os.getpid()}"
         with self.connect(None) as server:
             self._sweep(server)
-            make(server, name, like=self.database)
+            make(server, name, like=self.database, owned=owned)
             try:
                 yield name
             finally:
@@ -87,8 +87,11 @@ class Dumping:
             server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def make(server: psycopg.Connection, name: str, *, like: str) -> None:
-    """An empty database of the same owner, encoding and locale, which need not be the server's own."""
+def make(server: psycopg.Connection, name: str, *, like: str, owned: bool) -> None:
+    """An empty database of the same encoding and locale, which need not be the server's own.
+
+    `owned`: of the same owner, too, and not of who makes it.
+    """
     row = server.execute(
         # The columns of the locale have other names from one version of PostgreSQL to the next.
         "SELECT to_jsonb(pg_database), pg_get_userbyid(datdba), pg_encoding_to_char(encoding) "
@@ -111,9 +114,9 @@ def make(server: psycopg.Connection, name: str, *, like: str) -> None:
     elif "datlocprovider" in found:  # not before version 15
         words |= {"LOCALE_PROVIDER": "libc"}
     server.execute(
-        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 {}").format(
+        sql.SQL("CREATE DATABASE {} {} TEMPLATE template0 {}").format(
             sql.Identifier(name),
-            sql.Identifier(owner),
+            sql.SQL("OWNER {}").format(sql.Identifier(owner)) if owned else sql.SQL(""),
             sql.SQL(" ").join(
                 sql.Composed([sql.SQL(word), sql.SQL(" "), sql.Literal(value)])
                 for word, value in words.items()

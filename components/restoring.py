@@ -129,7 +129,7 @@ class Restoring:
             id = self._new_id(server)
             name = self._name("restored", id)
             note = Note(of=self.database, id=id, image=image, backup=backup, whole=False, media=media)
-            make(server, name, like=self.database)
+            make(server, name, like=self.database, owned=True)
             try:
                 self._remark(server, name, note)
                 self.fill(name, file, detail)
@@ -319,6 +319,11 @@ class Restoring:
             with server.transaction():  # a list such as search_path is quoted as the server does it
                 server.execute("SELECT set_config(%s, %s, true)", [setting, value])
                 server.execute(sql.SQL("{} SET {} FROM CURRENT").format(whose, sql.Identifier(setting)))
+
+
+def beginning(database: str) -> str:
+    """Of the comment of every database that lies beside this one."""
+    return json.dumps({"relevo": {"of": database}}).removesuffix("}}")
 
 
 def _beside(name: str, note: Note) -> Beside:

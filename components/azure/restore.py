@@ -77,7 +77,10 @@ class Restores:
 
     def drill(self, name: str) -> Drill:
         dumping = Dumping(database=self.database, connect=connect, tool=tool, scratch=DRILL)
-        with tempfile.TemporaryDirectory(prefix="relevo-drill-") as folder, dumping.trial(DRILL) as scratch:
+        with (
+            tempfile.TemporaryDirectory(prefix="relevo-drill-") as folder,
+            dumping.trial(DRILL, owned=True) as scratch,
+        ):
             began = time.monotonic()
             file, detail, size = self._fetch(name, Path(folder))
             found = self._restoring.fill(scratch, file, detail)

@@ -15,9 +15,12 @@ from psycopg import sql
 
 from components.azure.database_login import connect
 from components.azure.logins import LOGINS, password_variable, role_name
+from components.azure.restores import DRILL
+from components.restoring import beginning
 from components.target import TargetError
 
-# Cluster-wide and of other databases: whatever the role owns besides its database and what is in that.
+# Cluster-wide and of other databases: whatever the role owns besides its database and what is in that, and
+# those that a restore has put or left beside it.
 OWNED_ELSEWHERE = """
 SELECT coalesce('what is in database ' || elsewhere.datname,
                 pg_describe_object(owned.classid, owned.objid, 0))
@@ -27,6 +30,9 @@ SELECT coalesce('what is in database ' || elsewhere.datname,
   LEFT JOIN pg_database AS itself ON owned.classid = 'pg_database'::regclass AND itself.oid = owned.objid
  WHERE owned.deptype = 'o' AND role.rolname = %(role)s
    AND coalesce(elsewhere.datname, itself.datname, '') <> %(database)s
+   AND NOT starts_with(coalesce(elsewhere.datname, itself.datname, ''), %(drill)s)
+   AND NOT starts_with(
+           coalesce(shobj_description(coalesce(elsewhere.oid, itself.oid), 'pg_database'), ''), %(beside)s)
  LIMIT 1
 """
 
@@ -52,6 +58,8 @@ def make(database: str, owner: str, passwords: Mapping[str, str]) -> None:
                 _have_role(server, login, exists[login], rights)
                 names = {"owner": sql.Identifier(owner), "login": sql.Identifier(login)}
                 server.execute(sql.SQL("GRANT {owner} TO {login}").format(**names))
+                # Only a member of it may end its sessions, as a restore does.
+                server.execute(sql.SQL("GRANT {login} TO CURRENT_USER").format(**names))
                 server.execute(sql.SQL("ALTER ROLE {login} SET role TO {owner}").format(**names))
             _own(server, database, owner)
         except psycopg.Error as error:
@@ -82,7 +90,8 @@ def _is_ours(server: psycopg.Connection, database: str, role: str) -> bool:
     ).fetchone()
     if found is None:
         return False
-    elsewhere = server.execute(OWNED_ELSEWHERE, {"role": role, "database": database}).fetchone()
+    ours = {"drill": DRILL, "beside": beginning(database)}
+    elsewhere = server.execute(OWNED_ELSEWHERE, {"role": role, "database": database, **ours}).fetchone()
     if not found[0] and elsewhere is None:
         return True
     what = f"owns {elsewhere[0]}" if elsewhere else "administers the server"

@@ -63,7 +63,7 @@ class Restores:
     def scratch(self, name: str) -> Iterator[tuple[Drill, str]]:
         """The backup in a scratch database, counted, and that one's name. What a killed drill left goes."""
         backup, dumping = self.backups.find(name), self.backups.dumping()
-        with dumping.trial() as database:
+        with dumping.trial(owned=True) as database:
             began = time.monotonic()
             found = self._restoring.fill(database, self.backups.dump_of(backup.name), backup.detail)
             yield (

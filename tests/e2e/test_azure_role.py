@@ -17,6 +17,7 @@ from psycopg import sql
 from components.azure import database_login, dump, role
 from components.dumping import Dumping
 from components.local.postgres import bundled
+from components.restoring import Restoring
 
 TOKEN = "of-the-jobs-identity-91c2"
 PASSWORDS = {"a": "of-the-application-4e07", "b": "of-the-application-8b31"}
@@ -173,6 +174,18 @@ def test_its_backup_is_taken_and_tried_as_the_administrator(
         rows = dumping.dump(connection, tmp_path / "database.dump")
     assert rows == {"public.loans": 2, "archive.old": 0}
     dumping.verify(tmp_path / "database.dump", rows)
+
+    # Restored beside and switched, under whoever is logged in; what was put aside stays the same role's.
+    restoring = Restoring(database=server.database, connect=database_login.connect, tool=dump.tool)
+    detail = {"tables": 2, "rows": 2}
+    with server.application("b") as connection:
+        brought = restoring.bring(tmp_path / "database.dump", backup="r1", image=None, detail=detail)
+        restoring.switch(brought.id, image=None)
+        with pytest.raises(psycopg.OperationalError, match="terminating connection"):
+            connection.execute("SELECT 1")
+    with server.application("a") as connection:
+        connection.execute("INSERT INTO loans VALUES (3); DROP TABLE archive.old")
+    assert role.main() == 0
 
 
 @pytest.mark.parametrize("suffix", ["", "_b"])
