@@ -46,6 +46,7 @@ from azure.mgmt.web import models as web
 from azure.storage.blob import BlobClient
 
 from components.azure.words import word
+from tests.azure import images
 from tests.azure.azurite import KEY, Azurite
 
 TENANT = "11111111-1111-4111-8111-111111111111"
@@ -294,20 +295,13 @@ class ArmStandIn:
 
     def image(self, labels: Mapping[str, str], *, index: bool = False) -> str:
         """Push an image with these labels; its digest, or that of an index over it."""
-        config = self._push({"architecture": "amd64", "os": "linux", "config": {"Labels": dict(labels)}})
-        manifest = self._push(
-            {
-                "schemaVersion": 2,
-                "mediaType": "application/vnd.oci.image.manifest.v1+json",
-                "config": {"digest": config, "mediaType": "application/vnd.oci.image.config.v1+json"},
-                "layers": [],
-            }
-        )
+        manifest, pushed = images.image(labels)
+        self.manifests |= pushed
         if not index:
             return manifest
         platform = {"os": "linux", "architecture": "amd64"}
         other = {"os": "linux", "architecture": "arm64"}
-        return self._push(
+        digest, pushed = images.document(
             {
                 "schemaVersion": 2,
                 "mediaType": "application/vnd.oci.image.index.v1+json",
@@ -317,16 +311,15 @@ class ArmStandIn:
                 ],
             }
         )
-
-    def _push(self, content: Mapping[str, Any]) -> str:
-        data = json.dumps(content).encode()
-        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        self.manifests[digest] = data
+        self.manifests |= pushed
         return digest
 
     def fail(self, method: str, match: str, *, status: int, code: str = "StandIn", times: int = 1) -> None:
         """The next `times` requests whose URL has `match` in it are answered with `status`."""
         self._failures.append(Failure(method, match, status, code, times))
+
+    def fail_no_more(self) -> None:
+        self._failures.clear()
 
     def asked(self, pattern: str) -> list[str]:
         """The requests ("PATCH https://…") that the pattern is found in."""

@@ -1,4 +1,4 @@
-"""A PULUMI_HOME with the stand-in plugin in place of the official one, apart from the user's own."""
+"""A PULUMI_HOME with the stand-in plugins in place of the official ones, apart from the user's own."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ def make(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
     of_home = {**environment, **variables, "PULUMI_SKIP_UPDATE_CHECK": "1"}
     engines.install_own_command_plugin(engine, of_home)
     with tempfile.TemporaryDirectory(prefix="relevo-stand-in-") as made:
-        script = Path(made, f"pulumi-resource-{sdk.PACKAGE}")
-        script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m tests.azure.serve "$@"\n')
-        script.chmod(0o755)
-        install = ["plugin", "install", "resource", sdk.PACKAGE, sdk.VERSION, "--file", str(script)]
-        subprocess.run([engine.pulumi, *install], env=of_home, check=True, capture_output=True)
+        for package, version in ((sdk.PACKAGE, sdk.VERSION), (sdk.DOCKER, sdk.DOCKER_VERSION)):
+            script = Path(made, f"pulumi-resource-{package}")
+            start = f"{shlex.quote(sys.executable)} -P -m tests.azure.serve {package}"
+            script.write_text(f'#!/bin/sh\nexec {start} "$@"\n')
+            script.chmod(0o755)
+            install = ["plugin", "install", "resource", package, version, "--file", str(script)]
+            subprocess.run([engine.pulumi, *install], env=of_home, check=True, capture_output=True)
     return variables

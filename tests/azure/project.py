@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from components.azure.image import CONTEXT, PREPARED, RECIPE
+from components.release.context import TARGET
 from tests.azure.stand_in import SUBSCRIPTION, VARIABLE, StandInAzure
 from tests.e2e.project import ROOT, Project
 
@@ -20,6 +23,9 @@ steps:
   - name: it is ready
     request: {method: GET, path: /readyz/}
     expect: {status: 200}
+  - name: it is described
+    request: {method: GET, path: /docs/}
+    expect: {status: 200}
 """
 
 
@@ -29,7 +35,8 @@ class AzureProject(Project):
     def __init__(self, folder: Path, stack: str, azure: StandInAzure, variables: Mapping[str, str]) -> None:
         super().__init__(folder, stack)
         self.azure = azure
-        self.environment |= {
+        self.environment: dict[str, str] = {
+            **self.environment,
             **variables,
             VARIABLE: str(azure.folder),
             "ARM_SUBSCRIPTION_ID": SUBSCRIPTION,
@@ -51,6 +58,16 @@ class AzureProject(Project):
     def pin_digest(self, digest: str) -> None:
         self.set("image", self.image(digest))
 
+    def pin_artefact(self, labels: Mapping[str, str]) -> None:
+        """Of which relevo pin has prepared an image with these labels; dev builds it."""
+        artefact = "app@sha256:" + "a7" * 32
+        prepared = self.folder / ".relevo" / "artefacts" / artefact / PREPARED
+        (prepared / CONTEXT).mkdir(parents=True)
+        lines = ["FROM scratch", *(f'LABEL {name}="{value}"' for name, value in labels.items())]
+        (prepared / CONTEXT / "Dockerfile").write_text("\n".join(lines))
+        (prepared / RECIPE).write_text(json.dumps({"tag": "of-a-test", "arguments": {}}))
+        self.set("image", artefact)
+
     def smoke_lightly(self) -> None:
         """By a scenario that the stand-in can answer, which runs no project."""
         (self.folder / "smoke.yaml").write_text(SMOKE)
@@ -60,8 +77,30 @@ class AzureProject(Project):
         """Without its preview, and with the state written once, at the end."""
         self.environment |= {"PULUMI_EXPERIMENTAL": "true", "PULUMI_SKIP_CHECKPOINTS": "true"}
         return self.run(
-            "pulumi", "up", "--stack", self.stack, "--yes", "--skip-preview", status=status, timeout=280
+            "pulumi", "up", "--stack", self.stack, "--yes", "--skip-preview", status=status, timeout=580
         )
+
+    def release_alone(self, *, status: int = 0) -> str:
+        """`up` of the release's steps, every resource left as the last whole `up` made it."""
+        facts = self.folder / "facts.json"
+        program = self.folder / "__main__.py"
+        if not facts.exists():
+            state = json.loads(self.run("pulumi", "stack", "export", "--stack", self.stack, "--show-secrets"))
+            (opened,) = (
+                resource
+                for resource in state["deployment"]["resources"]
+                if resource["urn"].endswith("::open-record")
+            )
+            facts.write_text(opened["inputs"]["environment"][TARGET])
+        shutil.copy(Path(__file__).with_name("release_alone.py"), program)
+        try:
+            return self.run(
+                *("pulumi", "up", "--stack", self.stack, "--yes", "--skip-preview"),
+                *("--target", "**relevo:release:Release**"),
+                status=status,
+            )
+        finally:
+            shutil.copy(ROOT / "__main__.py", program)
 
     def destroy(self, *, status: int = 0) -> str:
         return self.run("pulumi", "destroy", "--stack", self.stack, "--yes", "--skip-preview", status=status)

@@ -1,4 +1,4 @@
-"""What a resource type takes and gives, read from the source of the installed azure-native SDK.
+"""What a resource type takes and gives, read from the source of the installed SDKs.
 
 From the source and not from the classes: to import them and resolve their hints takes seconds for a module
 such as `web`, and the stand-in's process starts with each preview.
@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PACKAGE = "azure-native"
+PACKAGE, DOCKER = "azure-native", "docker"
 VERSION = importlib.metadata.version("pulumi-azure-native")
+DOCKER_VERSION = importlib.metadata.version("pulumi-docker")
 # An enum of the same name in another API of the module has taken the place of this one in the SDK; the values
 # are those of azure-mgmt-postgresqlflexibleservers.
 MENDED = {("dbforpostgresql", "PrincipalType"): ("Unknown", "User", "Group", "ServicePrincipal")}
@@ -89,10 +90,11 @@ class Resource:
 def resource(token: str) -> Resource:
     """Of a token such as "azure-native:keyvault:Vault". Raises `UnknownType`."""
     package, module, name = token.split(":")
-    path = _folder() / module
+    module = DOCKER if package == DOCKER else module  # has no modules
+    path = _folder(module)
     stem = name.lower()
     files = [file for file in path.glob("*.py") if file.stem.replace("_", "").rstrip("_") == stem]
-    if package != PACKAGE or not files:
+    if package not in (PACKAGE, DOCKER) or not files:
         raise UnknownType(f"{token} is no resource of pulumi-azure-native {VERSION}.")
     (file,) = files
     text = _text(file)
@@ -111,11 +113,12 @@ def resource(token: str) -> Resource:
 
 
 @functools.cache
-def _folder() -> Path:
-    spec = importlib.util.find_spec("pulumi_azure_native")
+def _folder(module: str) -> Path:
+    spec = importlib.util.find_spec("pulumi_docker" if module == DOCKER else "pulumi_azure_native")
     assert spec
     assert spec.submodule_search_locations
-    return Path(spec.submodule_search_locations[0])
+    found = Path(spec.submodule_search_locations[0])
+    return found if module == DOCKER else found / module
 
 
 @functools.cache
@@ -124,7 +127,7 @@ def _text(file: Path) -> str:
 
 
 def _class(module: str, file: str, name: str) -> str:
-    return _cut(_text(_folder() / module / f"{file}.py"), name)
+    return _cut(_text(_folder(module) / f"{file}.py"), name)
 
 
 def _cut(text: str, name: str) -> str:

@@ -1,4 +1,6 @@
-"""Starts the stand-in plugin as the engine expects it: `python -m tests.azure.serve … ENGINE`."""
+"""Starts a stand-in plugin as the engine expects it: `python -m tests.azure.serve PACKAGE … ENGINE`."""
+
+import sys
 
 from relevo.toolchain import serve
 
@@ -6,9 +8,12 @@ from relevo.toolchain import serve
 def main() -> None:
     serve.import_sdk_lightly()
     from tests.azure.stand_in import StandInAzure
-    from tests.azure.stand_in_plugin import StandInPlugin
 
-    serve.serve(StandInPlugin(StandInAzure.of_environment()))
+    if sys.argv[1] == "docker":
+        from tests.azure.docker_stand_in_plugin import DockerStandInPlugin as Plugin
+    else:
+        from tests.azure.stand_in_plugin import StandInPlugin as Plugin
+    serve.serve(Plugin(StandInAzure.of_environment()))
 
 
 if __name__ == "__main__":

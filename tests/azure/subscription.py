@@ -6,6 +6,8 @@ and containers appear there when an `up` has made them.
 
 from __future__ import annotations
 
+import base64
+import gzip
 import hashlib
 import json
 import re
@@ -45,8 +47,19 @@ def manifest(version: str, *migrations: Migration) -> Manifest:
     )
 
 
+def labels(content: Manifest) -> dict[str, str]:
+    """Of an image of that artefact."""
+    return {
+        "dev.relevo.manifest": pack(content),
+        "dev.relevo.lock": content.lock,
+        "org.opencontainers.image.version": content.version,
+        "org.opencontainers.image.revision": content.revision,
+    }
+
+
 class StandInSubscription(ArmStandIn):
-    """`applied`: the database's migrations. `broken`: first words of a manage.py command → how it fails.
+    """`applied`: the database's migrations. `broken`: a job's command ("dump", "migrate"), or a path that
+    the public asks for → how it fails.
 
     `unreadable`: version → the fault of its code on the schema as it is.
     """
@@ -68,13 +81,7 @@ class StandInSubscription(ArmStandIn):
 
     def push(self, content: Manifest) -> str:
         """The digest of an image in the registry."""
-        labels = {
-            "dev.relevo.manifest": pack(content),
-            "dev.relevo.lock": content.lock,
-            "org.opencontainers.image.version": content.version,
-            "org.opencontainers.image.revision": content.revision,
-        }
-        digest = self.image(labels)
+        digest = self.image(labels(content))
         self._versions[digest] = content
         return digest
 
@@ -83,6 +90,8 @@ class StandInSubscription(ArmStandIn):
             self._follow()
         parts = urlsplit(url)
         host = parts.hostname or ""
+        if host.endswith(EDGE) and (fault := self.broken.get(parts.path)):
+            return arm_stand_in._Answer(500, {"error": fault})
         if host.endswith(EDGE):
             instance = self._hosts.get(host)
             return self.public(f"/verify/{instance}{parts.path}" if instance else parts.path, headers)
@@ -117,6 +126,11 @@ class StandInSubscription(ArmStandIn):
         for entry in entries[self._noted :]:
             if entry["operation"] in ("create", "update"):
                 self._made(entry["token"].partition(":")[2], entry["id"], entry["inputs"])
+            elif entry["operation"] == "delete":
+                self._deleted(entry["id"])
+            elif entry["operation"] == "push":
+                self.manifests |= {digest: text.encode() for digest, text in entry["documents"].items()}
+                self._versions[entry["digest"]] = unpack(entry["labels"]["dev.relevo.manifest"])
         self._noted = len(entries)
 
     def _made(self, kind: str, id_: str, inputs: Mapping[str, Any]) -> None:
@@ -141,6 +155,13 @@ class StandInSubscription(ArmStandIn):
         elif kind == "storage:BlobContainer":
             self._container(name)
 
+    def _deleted(self, id_: str) -> None:
+        name = id_.rpartition("/")[2]
+        if "/sites/" in id_:
+            self.sites.pop(name, None)
+        elif "/originGroups/app/origins/" in id_:
+            self.origins.pop(name, None)
+
     def _container(self, name: str) -> None:
         service = BlobServiceClient(
             f"https://127.0.0.1:{self.azurite.port}/{self.azurite.account}",
@@ -155,6 +176,9 @@ class StandInSubscription(ArmStandIn):
 
     # -- what jobs do ----------------------------------------------------------------------------------
     def _command(self, words: Sequence[str]) -> Command:
+        name = words[1] if words[0] == "manage.py" else words[0]
+        if fault := self.broken.get(name):
+            return Command([fault], status=1)
         match list(words):
             case ["schema", *_]:
                 return Command([json.dumps({"applied": self.applied, "icu": True})])
@@ -178,8 +202,6 @@ class StandInSubscription(ArmStandIn):
             case ["manage.py", "shell", "-c", text] if text.endswith("\nshow()"):
                 return Command([json.dumps({"pending": [], "relations": {}, "server": 170002})])
             case ["manage.py", command, *rest]:
-                if fault := self.broken.get(command):
-                    return Command([fault], status=1)
                 if command == "migrate" and "--plan" not in rest:
                     self._migrate(rest)
                 return Command([f"{command}: done"])
@@ -242,6 +264,10 @@ class StandInSubscription(ArmStandIn):
                 "detail": json.dumps({"tables": 2, "rows": 5, "media_files": 0}),
             },
         )
+
+
+def unpack(label: str) -> Manifest:
+    return Manifest.from_json(gzip.decompress(base64.b64decode(label)).decode())
 
 
 def _is_server(document: Mapping[str, Any]) -> bool:
