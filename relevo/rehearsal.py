@@ -6,7 +6,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,7 +72,7 @@ def copy(project: Project, stack: str, newer: Release) -> Iterator[Project]:
     """A checkout with the stack's program, configuration, secrets and artefacts; gone at the end."""
     folder = project.root / ".relevo"
     folder.mkdir(exist_ok=True)
-    root = Path(tempfile.mkdtemp(prefix="rehearsal-", dir=folder))
+    root = folder / "rehearsal"
     own = root / ".relevo"
     scratch = Project(
         root=root,
@@ -82,7 +81,9 @@ def copy(project: Project, stack: str, newer: Release) -> Iterator[Project]:
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(own / "passphrase"),
         },
     )
-    try:
+    with durable.locked(folder / "rehearsal.lock"), contextlib.ExitStack() as finally_:
+        _clear(root)  # of one that was killed
+        finally_.callback(_clear, root)
         (own / "pulumi").mkdir(parents=True)
         durable.write(own / "passphrase", secrets.token_hex(32))
         (own / "artefacts").symlink_to(project.store.root)
@@ -95,10 +96,6 @@ def copy(project: Project, stack: str, newer: Release) -> Iterator[Project]:
         _give_secrets(project, scratch, stack)
         engine.run(scratch, "stack", "init", stack)
         yield scratch
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            control.purge(scratch.state(stack))
-        shutil.rmtree(root)
 
 
 def configuration(document: dict[str, Any], root: Path, newer: str) -> dict[str, Any]:
@@ -131,6 +128,13 @@ def table(forward: Release, back: Release) -> list[str]:
 
 
 # -- inside ------------------------------------------------------------------------------------------------
+def _clear(root: Path) -> None:
+    for run in root.glob(".relevo/*/run"):
+        control.purge(run.parent)
+    if root.exists():
+        shutil.rmtree(root)
+
+
 def _configure(project: Project, scratch: Project, stack: str, newer: Release) -> None:
     document = YAML(typ="safe").load(project.configuration(stack).read_text())
     yaml = YAML()
