@@ -46,7 +46,7 @@ def text(context: Context, release: Release) -> tuple[str, str]:
         return (
             f"{noun} of {release.version} succeeded",
             f"{what} succeeded in {took}; {release.version} serves at "
-            f"{context.operations.public_url}. Next: watch its log until "
+            f"{context.operations.public_url}. {rewound(release)}Next: watch its log until "
             f"{record.watch_until(release)}, and review it at {record.review_due(release)}. "
             f"Logbook head: {logbook.head(context.operations)}.",
         )
@@ -56,8 +56,18 @@ def text(context: Context, release: Release) -> tuple[str, str]:
     return (
         f"{noun} of {release.version} failed",
         f"{what} failed in step {release.failed_step}: {_sentence(release.error or 'interrupted')} "
-        f"{what_serves(context, known)} Next: correct the fault and run pulumi up{way_out}.",
+        f"{what_serves(context, known)} {rewound(release)}Next: correct the fault and run pulumi up"
+        f"{way_out}.",
     )
+
+
+def rewound(release: Release) -> str:
+    """What everybody must know of a rewind, with a space after it; empty where there was none."""
+    gone = release.done.get("rewind", {}).get("reversed")
+    if not gone:
+        return ""
+    risk = "may have failed until it served" if release.verdict == "succeeded" else "may fail until it serves"
+    return f"It reversed {', '.join(gone)}: requests {risk} on every instance. "
 
 
 def what_serves(context: Context, known: list[Release]) -> str:

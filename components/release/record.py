@@ -228,11 +228,27 @@ def _way_back(known: Sequence[Release]) -> list[Release]:
 
 
 def reachable_images(known: Sequence[Release]) -> frozenset[str]:
-    """Images that a rollback may still need: the last ten good ones, its target's, and the newest one."""
+    """Images that a rollback may still need: the last ten good ones, its target's, and the newest one.
+
+    And whose migrations are applied without the newest good one knowing them: a rewind is done by them, and
+    only they say what those do.
+    """
     good = dict.fromkeys(release.image for release in reversed(known) if release.verdict == "succeeded")
     target = rollback_target(known)
-    needed = [release.image for release in (*known[-1:], target) if release is not None]
+    needed = [release.image for release in (*known[-1:], target, *_of_unknown_schema(known)) if release]
     return frozenset([*list(good)[:REMEMBERED], *needed])
+
+
+def _of_unknown_schema(known: Sequence[Release]) -> list[Release]:
+    """Releases that have begun to migrate since the newest good one, and those of what that left applied."""
+    newest = last_good(known)
+    since = known[known.index(newest) + 1 :] if newest else known
+    left = newest.done.get("rewind", {}).get("left_applied", ()) if newest else ()
+    applying = {_applying(known, name) for name in left}
+    return [
+        *(release for release in since if "migrate" in release.begun),
+        *(known[number] for number in applying if number is not None),
+    ]
 
 
 def reachable_backups(known: Sequence[Release]) -> frozenset[str]:

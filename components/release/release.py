@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import pulumi
 
+from components.release import outlook
 from components.release.context import trigger
 from components.release.record import ROLL
 from components.release.smoke import Smoke
@@ -53,6 +54,7 @@ class Release(pulumi.ComponentResource):
         if pulumi.runtime.is_dry_run():
             # Not called for what only this `up` makes known: then nobody can have approved it by its digest.
             described.apply(lambda digest: pulumi.log.info(f"preview digest: {digest}", self))
+            pulumi.Output.all(target, spec).apply(lambda known: self._tell(outlook.in_time(*known)))
 
         (first, task), *others = order(args.spec)
         opened = step(
@@ -84,6 +86,11 @@ class Release(pulumi.ComponentResource):
                 "requests": self.requests,
             }
         )
+
+    def _tell(self, ahead: outlook.Outlook | None) -> None:
+        if ahead is not None:
+            # A refusal is only a warning: preflight refuses, which is recorded.
+            (pulumi.log.warn if ahead.refused else pulumi.log.info)(str(ahead), self)
 
     def _verified(
         self, name: str, previous: pulumi.Resource, target: pulumi.Input[str], spec: pulumi.Input[str]
