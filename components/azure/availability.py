@@ -1,14 +1,19 @@
-"""Whether the vault's name can be had: a deleted vault keeps its name for as long as it can be recovered."""
+"""Whether names that are unique in all of Azure can be had.
+
+A deleted vault keeps its name for as long as it can be recovered. An endpoint of Front Door needs no check,
+as its host has a hash.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import ResourceNotFoundError
 
 from components.azure.faults import asking
-from components.azure.login import PATIENCE, PUBLIC, credential
+from components.azure.login import PATIENCE, PUBLIC, Clients, credential
 from components.azure.naming import Names
 from components.target import TargetError
 
@@ -25,10 +30,50 @@ class Deleted:
 
 
 def refuse_taken(names: Names, *, subscription: str, resource_manager: str = PUBLIC) -> None:
-    """Raises `TargetError` if the stack's vault is not there and cannot be made. Changes nothing.
+    """Raises `TargetError` if vault, registry or server are not there and cannot be made. Changes nothing.
 
     Also if that cannot be known: who may not ask gets no preview.
     """
+    clients = Clients(subscription, resource_manager)
+    _refuse_taken_vault(names, subscription, resource_manager)
+    _refuse(
+        names,
+        names.of("cr"),
+        "container registry",
+        clients.registries.registries.get,
+        lambda name: clients.registries.registries.check_name_availability(
+            {"name": name, "type": "Microsoft.ContainerRegistry/registries"}
+        ),
+    )
+    _refuse(
+        names,
+        names.of("psql"),
+        "PostgreSQL server",
+        clients.postgres.servers.get,
+        lambda name: clients.postgres.name_availability.check_globally(
+            {"name": name, "type": "Microsoft.DBforPostgreSQL/flexibleServers"}
+        ),
+    )
+
+
+def _refuse(
+    names: Names, name: str, what: str, get: Callable[[str, str], Any], check: Callable[[str], Any]
+) -> None:
+    with asking(f"see whether the name {name} is free"):
+        try:
+            get(names.of("rg"), name)
+        except ResourceNotFoundError:
+            taken = not check(name).name_available
+        else:
+            return  # the stack's own
+    if taken:
+        raise TargetError(
+            f"relevo:azure.name is {names.workload}, but {name} is the name of a {what} elsewhere in Azure; "
+            "take another name."
+        )
+
+
+def _refuse_taken_vault(names: Names, subscription: str, resource_manager: str) -> None:
     vault, group = names.of("kv"), names.of("rg")
     client = _client(subscription, resource_manager)
     with asking(f"see whether the name {vault} is free"):

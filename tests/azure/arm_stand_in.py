@@ -468,6 +468,9 @@ class ArmStandIn:
         answer["properties"]["deploymentStatus"] = "NotStarted" if through else "InProgress"
         return _Answer(200, answer)
 
+    def _free(self, _request: _Request) -> _Answer:
+        return _Answer(200, {"nameAvailable": True})
+
     def _listed_origins(self, _request: _Request) -> _Answer:
         if not self.origins:
             return _Answer(404, {"error": {"code": "ResourceNotFound", "message": "no such origin group"}})
@@ -750,6 +753,7 @@ _ROUTES: Sequence[tuple[str, tuple[str, ...], Callable[[ArmStandIn, _Request], _
         ("GET",),
         ArmStandIn._listed_origins,
     ),
+    (r"/checkNameAvailability$", ("POST",), ArmStandIn._free),
     (r"/providers/Microsoft\.Insights/metrics$", ("GET",), ArmStandIn._metrics),
     (rf"{_JOB}$", ("GET",), ArmStandIn._job),
     (rf"{_JOB}/start$", ("POST",), ArmStandIn._start_job),

@@ -43,8 +43,37 @@ class ForbiddenVaults(StandInVaults):
         raise error
 
 
-def check(monkeypatch: pytest.MonkeyPatch, vaults: StandInVaults) -> None:
+class StandInNames:
+    """Of one kind of resource, as its client has them: `there` in the stack's group, or `free`."""
+
+    def __init__(self, name: str, *, there: bool = False, free: bool = True) -> None:
+        self._name, self._there, self._free = name, there, free
+
+    def get(self, group: str, name: str) -> None:
+        assert (group, name) == ("rg-assets-prod", self._name)
+        if not self._there:
+            raise ResourceNotFoundError("no such resource")
+
+    def check_name_availability(self, asked: dict[str, str]) -> Any:
+        assert asked["name"] == self._name
+        return SimpleNamespace(name_available=self._free)
+
+    check_globally = check_name_availability
+
+
+def check(
+    monkeypatch: pytest.MonkeyPatch,
+    vaults: StandInVaults,
+    registry: StandInNames | None = None,
+    server: StandInNames | None = None,
+) -> None:
     monkeypatch.setattr(availability, "_client", lambda *_: SimpleNamespace(vaults=vaults))
+    servers = server or StandInNames("psql-assets-prod")
+    clients = SimpleNamespace(
+        registries=SimpleNamespace(registries=registry or StandInNames("crassetsprod")),
+        postgres=SimpleNamespace(servers=servers, name_availability=servers),
+    )
+    monkeypatch.setattr(availability, "Clients", lambda *_: clients)
     availability.refuse_taken(Names("assets", "prod"), subscription="11111111-1111-1111-1111-111111111111")
 
 
@@ -75,3 +104,23 @@ def test_a_name_that_cannot_be_had_or_not_be_asked_for_stops_the_preview(
         check(monkeypatch, vaults)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_registry_and_a_server_elsewhere_are_told_and_the_stacks_own_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vaults = StandInVaults()
+    registry = StandInNames("crassetsprod", free=False)
+    with pytest.raises(TargetError, match="but crassetsprod is the name of a container registry elsewhere"):
+        check(monkeypatch, vaults, registry=registry)
+    server = StandInNames("psql-assets-prod", free=False)
+    with pytest.raises(
+        TargetError, match="but psql-assets-prod is the name of a PostgreSQL server elsewhere"
+    ):
+        check(monkeypatch, vaults, server=server)
+    check(
+        monkeypatch,
+        vaults,
+        registry=StandInNames("crassetsprod", there=True, free=False),
+        server=StandInNames("psql-assets-prod", there=True, free=False),
+    )
