@@ -54,6 +54,16 @@ def test_a_command_runs_in_the_network_with_the_image_and_what_it_needs(
     assert not [value for value in environment.values() if "value-of-" in value]
 
 
+def test_a_rewind_runs_in_another_image_than_the_pinned_one(
+    operations: AzureOperations, facts: dict[str, Any], azure: ArmStandIn, images: list[str]
+) -> None:
+    assert facts["image"] == images[1]
+    assert operations.manage(images[0], ["migrate", "site", "zero"], release=RELEASE).status == 0
+    (execution,) = azure.jobs["caj-manage"]
+    assert execution.container.image == f"crassetstest.azurecr.io/{images[0]}"
+    assert execution.environment["RELEVO_VERSION"] == "v1"
+
+
 def test_a_command_that_fails_gives_its_exit_status_and_the_end_of_its_log(
     operations: AzureOperations, azure: ArmStandIn, images: list[str]
 ) -> None:
