@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from components.release.tasks.backup import backup
 from components.release.tasks.close_record import close
 from components.release.tasks.manage import migrate
 from components.release.tasks.open_record import open_record
+from components.release.tasks.previous_version import previous_version
 from components.release.tasks.roll import roll
 from tests.azure.arm_stand_in import ArmStandIn, Command
 from tests.unit.azure_operations.conftest import VERSION_1, labels
@@ -40,7 +42,9 @@ def _context(facts: dict[str, Any], image: str) -> Context:
 def _release(facts: dict[str, Any], image: str) -> None:
     release = open_record(_context(facts, image))
     perform(_context(facts, image), "backup", backup, once=True)
+    perform(_context(facts, image), "preflight", lambda *_: {"pending": ["site.0001"]})
     perform(_context(facts, image), "migrate", migrate)
+    perform(_context(facts, image), "previous-version", previous_version)
     for name in ("worker", "instance-1", "instance-2"):
         perform(
             _context(facts, image),
@@ -52,7 +56,13 @@ def _release(facts: dict[str, Any], image: str) -> None:
 
 
 @pytest.fixture
-def applied(azure: ArmStandIn, facts: dict[str, Any]) -> set[str]:
+def unreadable() -> set[str]:
+    """Versions whose code fails on the schema."""
+    return set()
+
+
+@pytest.fixture
+def applied(azure: ArmStandIn, facts: dict[str, Any], unreadable: set[str]) -> set[str]:
     """What the database has; migrate adds to it, and the backup job stores a dump."""
     done: set[str] = set()
 
@@ -62,6 +72,11 @@ def applied(azure: ArmStandIn, facts: dict[str, Any]) -> set[str]:
             return Command([f'{{"applied": [{rows}], "icu": true}}'])
         if words == ["manage.py", "migrate", "--noinput"]:
             done.add("0001")
+        if words[0] == "aside":
+            status = 500 if words[2] in unreadable else 200
+            fault = None if status == 200 else f"{words[2]} answers 500"
+            asked = {"name": "it is ready", "status": status, "milliseconds": 1, "fault": fault}
+            return Command([json.dumps({"read": [asked]})])
         if words[0] == "dump":
             metadata = {"taken_at": "2026-11-24T14:03:00+00:00", "verified": "true", "detail": "{}"}
             blob = azure.blob(facts["storage"]["backups"], f"{words[1]}/database.dump")
@@ -77,9 +92,19 @@ def test_a_release_goes_out_and_a_broken_one_leaves_the_version_before(
     facts: dict[str, Any],
     images: list[str],
     applied: set[str],
+    unreadable: set[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     _release(facts, images[0])
+    unreadable.add("v1")
+    with pytest.raises(
+        StepFailed, match=r"v1, which still serves, fails on the schema of v2 \(v1 answers 500"
+    ):
+        _release(facts, images[1])
+    (asked,) = [each for each in azure.jobs["caj-manage"] if each.words[0] == "aside"]
+    assert asked.container.image == f"crassetstest.azurecr.io/{images[0]}"
+    assert {site.runs() for site in azure.sites.values()} == {"v1"}
+    unreadable.clear()
     _release(facts, images[1])
     assert {site.runs() for site in azure.sites.values()} == {"v2"}
     assert azure.fewest_in_rotation == 1
