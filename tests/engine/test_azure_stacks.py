@@ -125,7 +125,11 @@ def test_the_template_holds_no_secret(previewed: dict[str, Resources]) -> None:
 def test_a_stack_that_breaks_a_rule_is_refused_in_its_preview(new_project: NewProject) -> None:
     project = new_project("prod")
     project.azure_set("database.geoBackup", False)
+    project.azure_set("secondLocation", "northeurope")
     output = project.preview(status=None)
+    # All else is taken, also what a second region adds.
+    assert "azure-native:network:VirtualNetwork network-second-vnet create" in output
+    assert "has a problem" not in output
     assert "[mandatory]  backups-of-prod" in output
     assert "backups are not geo-redundant for 35 days" in output
 
