@@ -14,6 +14,7 @@ from components.local.layout import Layout
 from components.local.postgres import connect
 from components.local.server import Server
 from components.local.vault import Vault
+from tests.e2e.commits import git, initialise
 from tests.e2e.project import Project
 
 pytestmark = pytest.mark.e2e
@@ -123,22 +124,52 @@ def test_unsafe_settings_are_refused_by_preflight(
 def test_a_migration_that_breaks_the_running_version_needs_to_be_accepted(
     site: Project, digests: dict[str, str]
 ) -> None:
+    commit_pin(site, "Release v2", first=True)
     output = site.release(digests["v3"], status=1)
     assert "relevo:acceptIncompatible: v3" in output
     assert set(site.versions().values()) == {"v2"}
 
     site.set("acceptIncompatible", "v3")
+    commit_pin(site, "Release v3")
     site.up(preview=False)
+    assert set(site.versions().values()) == {"v3"}
+
+
+def test_a_git_revert_of_the_pin_is_the_whole_rollback(site: Project, digests: dict[str, str]) -> None:
+    """v2 cannot run on what v3 has renamed: v3 takes it back. Reverting the revert releases v3 again."""
+    git(site.folder, "revert", "--no-edit", "HEAD", day=2)
+    assert digests["v2"] in site.configuration.read_text()
+    rewind = "REWIND: v3 reverses assets.0003_rename_location (migrate assets 0002_asset_location)"
+    told = site.preview()
+    assert f"schema: {rewind}, and requests may fail from then until" in told
+    assert columns(site) >= {"site"}, "a preview changes nothing"
+
+    assert f"schema knows the way back: {rewind}" in site.up(preview=False)
+    assert set(site.versions().values()) == {"v2"}
+    assert httpx.get(f"{site.url}/readyz/").status_code == 200
+    assert columns(site) >= {"location"}
+    assert set(written(site).values()) == {"of v2"}
+    release = site.last_release()
+    assert release is not None
+    assert release.done["rewind"]["reversed"] == ["assets.0003_rename_location"]
+
+    git(site.folder, "revert", "--no-edit", "HEAD", day=3)
+    assert "schema: migrate applies assets.0003_rename_location (breaking)" in site.up()
     assert set(site.versions().values()) == {"v3"}
     site.unset("acceptIncompatible")
 
 
-def test_a_rollback_over_a_migration_that_breaks_it_is_refused(
-    site: Project, digests: dict[str, str]
-) -> None:
-    output = site.release(digests["v2"], status=1)
-    assert "the database has migrations that v2 does not know" in output
-    assert set(site.versions().values()) == {"v3"}
+def commit_pin(site: Project, message: str, *, first: bool = False) -> None:
+    """The stack's configuration alone, in a repository of its own."""
+    if first:
+        initialise(site.folder)
+    git(site.folder, "add", site.configuration.name)
+    git(site.folder, "commit", "--quiet", f"--message={message}")
+
+
+def columns(site: Project) -> set[str]:
+    rows = query(site, "SELECT column_name FROM information_schema.columns WHERE table_name = 'assets_asset'")
+    return {name for (name,) in rows}
 
 
 def test_two_releases_at_once_are_refused_by_the_engines_lock(site: Project, digests: dict[str, str]) -> None:

@@ -142,7 +142,7 @@ def squashed(name: str, files: Iterable[File]) -> File:
     return File(
         key=(files[0].key[0], name),
         dependencies=tuple(key for file in files for key in file.dependencies if key not in replaced),
-        effect=max((file.effect for file in files), key=WORSE.index),
+        effect=WORSE[max(WORSE.index(file.effect) for file in files)],
         reversible=all(file.reversible for file in files),
         replaces=replaced,
     )
