@@ -117,7 +117,7 @@ class Graph:
         return [*((app, name) for name in sorted(unique) if (app, name) in staying), (app, ZERO)]
 
     def swept(self, command: Key) -> list[Key]:
-        """What the command unapplies, last applied first (`MigrationExecutor.migration_plan`).
+        """What the command unapplies, what depends on others first (`MigrationExecutor.migration_plan`).
 
         That is, of what follows the named migration directly in its app, each with all that depends on it.
         """

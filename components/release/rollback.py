@@ -23,7 +23,7 @@ class Rewind:
     image: str  # by which `commands` are run
     version: str
     commands: tuple[Key, ...]  # (app, name or "zero") for `migrate`, in this order
-    reverses: tuple[str, ...]  # "app.name", in the order in which they are reversed
+    reverses: tuple[str, ...]  # "app.name", what depends on others first
 
     def __str__(self) -> str:
         commands = ", then ".join(f"migrate {app} {name}" for app, name in self.commands)
