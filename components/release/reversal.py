@@ -60,11 +60,13 @@ def reversal(
 
 def _least(graph: Graph, key: Key, staying: Set[Key], allowed: Set[Key]) -> tuple[Key, list[Key]]:
     """The command that reverses `key` and least else, with what it reverses, all of which is `allowed`."""
-    commands = graph.commands(key[0], staying)
+    # Also of another app on which it depends: that may leave alone what is beside it in its own.
+    apps = sorted({app for app, _ in graph.nodes}, key=lambda app: app != key[0])
+    commands = [command for app in apps for command in graph.commands(app, staying)]
     ways = [(command, swept) for command in commands if key in (swept := graph.swept(command))]
     good = [(command, swept) for command, swept in ways if allowed >= set(swept)]
     if good:
-        return min(good, key=lambda way: len(way[1]))
+        return min(good, key=lambda way: (way[0][0] != key[0], len(way[1])))
     if not ways:
         raise Impossible(f"of which {_names([key])} has no command that reverses it alone")
     others = sorted(set(min((swept for _, swept in ways), key=len)) - allowed)
