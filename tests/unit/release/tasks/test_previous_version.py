@@ -70,6 +70,19 @@ def test_the_version_that_serves_is_asked_what_its_own_scenario_reads(
     assert "/healthz/ and 2 of 3 smoke requests, which only read" in capsys.readouterr().out
 
 
+def test_what_must_answer_in_time_is_asked_once_before_without_that(operations: StandInOperations) -> None:
+    """A busy host and a process that has just begun would else be taken for a fault of the schema."""
+    scenario = "steps: [{name: list, request: {path: /loans/}, expect: {status: 200, within: 2s}}]"
+    serves(operations, "v1", scenario=scenario)
+    operations.aside = {image("v1"): (FINE,)}
+    run(migrated(operations, "v2", "loans.0002_location", scenario=scenario))
+    ((_, _, text),) = operations.acted("read_aside")
+    steps = {step["name"]: step["expect"] for step in json.loads(text)["steps"]}
+    assert list(steps) == ["it is ready", "list (warm-up)", "list"]
+    assert [expect.get("within") for expect in steps.values()] == ["1.000s", None, "2s"]
+    assert steps["list (warm-up)"]["status"] == [200]
+
+
 def test_a_version_that_fails_stops_the_release_unless_that_is_accepted(
     operations: StandInOperations, capsys
 ) -> None:
