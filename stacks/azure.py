@@ -282,11 +282,12 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
             verify_hosts=edge.verify_hosts,
             workspace=logs.workspace_customer_id,
             secret_versions=pulumi.Output.all(
-                vault.versions, {
+                vault.versions,
+                {
                     url_secret(azure.database.login): db.secret_versions[azure.database.login],
                     CACHE_URL: cache.secret_version,
                     INSIGHTS: stored_version(insights),
-                }
+                },
             ).apply(lambda versions: {**versions[0], **versions[1]}),
             identities={
                 role: {"id": identity.id, "client_id": identity.client_id}

@@ -85,7 +85,10 @@ def known(stack: str, settings: Settings, place: Place) -> dict[str, Any]:
         },
         "processes": {name: process.model_dump(mode="json") for name, process in app.processes.items()},
         "limits": settings.limits.model_dump(),
-        "backup": {**settings.backup.model_dump(exclude={"drill"}), "on_demand": azure.database.on_demand_backup},
+        "backup": {
+            **settings.backup.model_dump(exclude={"drill"}),
+            "on_demand": azure.database.on_demand_backup,
+        },
     }
 
 

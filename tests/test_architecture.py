@@ -42,8 +42,22 @@ MAY_IMPORT = {
     "stacks": ("components", "stacks"),
     "relevo": OURS,
 }
-PURE = ("chain", "manifest", "pipeline", "plan", "reading", "record", "return_time", "rollback", "spec", "restoration")
-PURE += ("history", "recorded_schema", "reversal")
+PURE = (
+    "chain",
+    "history",
+    "manifest",
+    "pipeline",
+    "plan",
+    "reading",
+    "record",
+    "recorded_schema",
+    "recovery",
+    "restoration",
+    "return_time",
+    "reversal",
+    "rollback",
+    "spec",
+)
 ORDERED_SIDE_EFFECTS = ("pulumi", "pulumi_command", "subprocess", "httpx", "os", "socket", "shutil")
 
 

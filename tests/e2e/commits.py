@@ -18,7 +18,8 @@ def commit(folder: Path, tag: str, *, day: int = 1) -> None:
     git(folder, "tag", tag)
 
 
-def git(folder: Path, *arguments: str, day: int = 1) -> None:
+def git(folder: Path, *arguments: str, day: int = 1) -> str:
+    """What it prints."""
     person = {"NAME": "Releases", "EMAIL": "releases@example.org", "DATE": f"2026-01-{day:02}T12:00:00+00:00"}
     environment = {
         "PATH": os.environ["PATH"],
@@ -26,4 +27,6 @@ def git(folder: Path, *arguments: str, day: int = 1) -> None:
         "GIT_CONFIG_NOSYSTEM": "1",
         **{f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in person.items()},
     }
-    subprocess.run(["git", *arguments], cwd=folder, env=environment, check=True)
+    return subprocess.run(
+        ["git", *arguments], cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout

@@ -177,14 +177,14 @@ def test_each_identity_writes_where_it_must_and_nowhere_else(built: Built) -> No
 
 def test_application_insights_takes_telemetry_of_processes_and_jobs(built: Built) -> None:
     """It takes no key, so nothing would arrive without the role."""
-    senders = [
+    senders = {
         (grant["principalId"], grant["roleDefinitionId"].rpartition("/")[2])
         for grant in built.inputs("authorization:RoleAssignment")
         if grant["scope"] == "logs-insights-id"
-    ]
-    assert senders == [
+    }
+    assert senders == {
         (f"{role}-principal", "3913510d-42f4-4e42-8a64-420c390055eb") for role in ("app", "jobs")
-    ]
+    }
 
 
 def test_the_jobs_administer_the_database(built: Built) -> None:

@@ -183,9 +183,7 @@ def test_what_calls_an_instance_directly_has_a_secret_of_its_own(engine: StandIn
 
 
 def test_the_stacks_own_secrets_are_not_the_projects(engine: StandInEngine) -> None:
-    with pytest.raises(
-        TargetError, match="relevo:secrets has CACHE_URL, but cache-url in the vault is"
-    ):
+    with pytest.raises(TargetError, match="relevo:secrets has CACHE_URL, but cache-url in the vault is"):
         engine.build(lambda: _vault({"CACHE_URL": True}))
 
 

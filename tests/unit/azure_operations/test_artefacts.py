@@ -77,11 +77,13 @@ def test_what_a_way_back_needs_is_locked_and_what_was_never_released_is_left_alo
     )
     built = azure.image(labels(replace(VERSION_1, version="v3")))
     operations.replace("instance-1", Deployment(image=f"assets@{old}", version="v0", release="r0"))
+    operations.admit("instance-1", timeout=5)
     operations.replace("instance-2", Deployment(image=images[0], version="v1", release="r1"))
     assert {old, child} <= azure.locked
 
     operations.prune([images[1]])
     assert {old, child} <= azure.locked  # an instance still has it
+    operations.admit("instance-2", timeout=5)
     operations.replace("instance-1", Deployment(image=images[1], version="v2", release="r2"))
     operations.prune([images[1]])
     assert {old, child} & azure.manifests.keys() == set()

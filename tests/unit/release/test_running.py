@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from components.release import record
 from components.release.context import SPEC, TARGET, Context, StepFailed
 from components.release.record import Event
 from components.release.running import Interrupted, masked, perform, run
@@ -144,16 +145,18 @@ def test_the_next_release_runs_it_again(operations: StandInOperations) -> None:
 
 
 @pytest.mark.parametrize("known", [[], ["v1"], ["v2", "v1"]])
-def test_a_step_of_another_release_is_refused_and_leaves_no_trace(
+def test_a_step_of_another_release_is_refused_and_recorded_as_nothing_else(
     operations: StandInOperations, known: list[str]
 ) -> None:
     for version in known:
         opened(operations, version)
-    before = operations.read_record()
+    before = record.parse(operations.read_record())
     stale = context(operations, specification("v2"))
     with pytest.raises(StepFailed, match="run pulumi up"):
         perform(stale, "migrate", lambda *_: pytest.fail("it ran"))
-    assert operations.read_record() == before
+    *after, refused = record.parse(operations.read_record())
+    assert after == before
+    assert (refused.event, refused.release, refused.step) == ("attempt refused", None, "migrate")
 
 
 def test_receivers_are_told_of_a_failure(operations: StandInOperations, capsys) -> None:
