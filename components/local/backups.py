@@ -63,6 +63,20 @@ class Backups:
         for left_over in self.layout.backups.glob(f"*{PARTIAL}"):
             shutil.rmtree(left_over)
         partial = self.layout.backups / f"{name}{PARTIAL}"
+        try:
+            backup = self._write(name, partial)
+        except OSError as error:
+            raise TargetError(
+                f"{partial} cannot be written ({error.strerror}), but nothing is released without a backup; "
+                f"free some space, or lower relevo:backup.keep."
+            ) from None
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)  # else what is half made keeps a full disk full
+        self._prune(keep, protected)
+        return backup
+
+    def _write(self, name: str, partial: Path) -> Backup:
+        """Under the name of `partial` until it is verified."""
         dumping = self.dumping()
         with connect(self.server, self.secrets, database=self.database) as connection:
             self.check_space(connection)
@@ -86,7 +100,6 @@ class Backups:
                 os.fsync(file.fileno())
         partial.rename(target)
         durable.sync_folder(self.layout.backups)
-        self._prune(keep, protected)
         return backup
 
     def last(self) -> Backup | None:

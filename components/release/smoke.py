@@ -20,11 +20,17 @@ INPUTS = ("release", "target", "spec")
 
 
 def smoke(context: Context, release: Release) -> Mapping[str, Any]:
-    """Every request of the scenario as it went. Raises `StepFailed` with the first that went wrong."""
+    """Every request of the scenario as it went. Raises `StepFailed` with the first that went wrong.
+
+    Before that, all instances serve this release: what a killed `up`, a crash or a hand has changed since
+    their steps, the engine takes for done.
+    """
+    from components.release import verification  # which imports httpx, and a preview does without
+    from components.release.tasks.roll import hold, rolled
+
+    hold(context, release, rolled(release))
     if context.spec.scenario is None:
         return {"requests": []}
-    from components.release import verification  # which imports httpx, and a preview does without
-
     try:
         results = verification.Runner(
             scenario.parse(context.spec.scenario, "relevo:smoke"),

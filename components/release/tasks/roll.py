@@ -1,25 +1,65 @@
 """roll: one instance (or further process) is taken out, replaced, proved and put back.
 
+Before that, those that this release was put on already must still serve it.
+
 python -m components.release.tasks.roll instance-1
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from components.release import record
+from components.release import gate, record
 from components.release.context import Context, StepFailed
 from components.release.gate import pass_gate, readiness_fault, verify
+from components.release.polling import poll
 from components.release.record import ROLL, Release
 from components.release.running import describe, main, show_traceback
 from components.target import Deployment
 
 
+def roll_next(context: Context, release: Release, name: str) -> Mapping[str, Any]:
+    hold(context, release, [other for other in rolled(release) if other != name])
+    return roll(context, release, name)
+
+
+def hold(context: Context, release: Release, names: Iterable[str]) -> None:
+    """Have these serve the release still. What does not (it died, somebody's hand) is rolled again.
+
+    It must go on serving for a while then: what dies of users' requests passes every gate before them, and
+    must not be all that is left when the next instance is taken out. Raises `StepFailed`.
+    """
+    wanted = deployment(release)
+    for name in names:
+        if serves(context, name, wanted):
+            continue
+        print(f"{name}: does not serve {wanted.version} any more, and is rolled again", flush=True)
+        roll(context, release, name)
+        fault = poll(
+            lambda name=name: readiness_fault(context, name, wanted),
+            lambda fault: fault is not None,
+            seconds=gate.STEADY_SECONDS,
+            pause=gate.PAUSE,
+        )
+        if fault:
+            left = put_back(context, name, deployment_before(context, name, wanted))
+            raise StepFailed(f"{name} does not keep serving {wanted.version} ({fault}); {left}.")
+
+
+def rolled(release: Release) -> list[str]:
+    """The instances and processes on which this release has passed its gate."""
+    return [step.removeprefix(ROLL) for step in release.done if step.startswith(ROLL)]
+
+
+def deployment(release: Release) -> Deployment:
+    return Deployment(image=release.image, version=release.version, release=release.id)
+
+
 def roll(context: Context, release: Release, name: str) -> Mapping[str, Any]:
     operations, limits = context.operations, context.spec.limits
-    wanted = Deployment(image=release.image, version=release.version, release=release.id)
+    wanted = deployment(release)
     if serves(context, name, wanted):
         print(f"{name}: nothing to do, it serves {wanted.version} of this release", flush=True)
         return {"changed": False}
@@ -58,7 +98,7 @@ def deployment_before(context: Context, name: str, wanted: Deployment) -> Deploy
     if passed is None and asked is not None and asked.release != wanted.release:
         return asked
     good = passed or (record.last_good(earlier) if asked else None)
-    return Deployment(image=good.image, version=good.version, release=good.id) if good else None
+    return deployment(good) if good else None
 
 
 def put_back(context: Context, name: str, before: Deployment | None) -> str:
@@ -79,4 +119,4 @@ def put_back(context: Context, name: str, before: Deployment | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(f"{ROLL}{sys.argv[1]}", lambda context, release: roll(context, release, sys.argv[1])))
+    sys.exit(main(f"{ROLL}{sys.argv[1]}", lambda context, release: roll_next(context, release, sys.argv[1])))

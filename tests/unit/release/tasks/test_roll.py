@@ -11,7 +11,8 @@ from components.release import gate
 from components.release.context import Context, StepFailed
 from components.release.record import Release
 from components.release.running import perform
-from components.release.tasks.roll import roll
+from components.release.smoke import smoke
+from components.release.tasks.roll import roll, roll_next
 from components.target import Completed, Deployment, TargetError
 from tests.unit.release.conftest import opened, released
 from tests.unit.release.stand_in import (
@@ -52,7 +53,7 @@ def of(release: Release) -> Deployment:
 
 
 def perform_roll(made: Context, name: str = "instance-1"):
-    return perform(made, f"roll-{name}", lambda known, release: roll(known, release, name))
+    return perform(made, f"roll-{name}", lambda known, release: roll_next(known, release, name))
 
 
 def serves(operations: StandInOperations, version: str) -> Release:
@@ -343,6 +344,67 @@ def test_after_a_release_that_failed_half_way_each_instance_has_back_its_own(ope
         with pytest.raises(StepFailed, match=f"{name} serves {before.version} again"):
             perform_roll(made, name)
         assert operations.slots[name].runs == of(before)
+
+
+# -- those that have the release already -------------------------------------------------------------------
+def other_hand(operations: StandInOperations, first: Release, name: str = "instance-1") -> None:
+    """Has put back on the instance what ran there before, of which the record knows nothing."""
+    operations.slots[name].asked = operations.slots[name].runs = of(first)
+
+
+def test_what_a_hand_has_changed_is_rolled_again_before_the_next_one(
+    operations: StandInOperations, sites
+) -> None:
+    """The engine has its step as done, and never runs it again in this release."""
+    first = serves(operations, "v1")
+    made, release = opened(operations, "v2")
+    perform_roll(made)
+    other_hand(operations, first)
+    operations.calls.clear()
+    perform_roll(made, "instance-2")
+    assert [call[1] for call in operations.acted("replace")] == ["instance-1", "instance-2"]
+    assert operations.slots["instance-1"].runs == of(release)
+    assert operations.slots["instance-1"].in_rotation
+
+
+@pytest.mark.parametrize("scenario", [None, "steps: [{name: opens, request: {path: /smoke/}}]"])
+def test_all_instances_serve_one_version_when_smoke_is_done(
+    operations: StandInOperations, sites, monkeypatch, scenario: str | None
+) -> None:
+    first = serves(operations, "v1")
+    monkeypatch.setattr(type(operations), "public_url", sites["instance-2"].url)
+    made, release = opened(operations, "v2", scenario=scenario)
+    for name in NAMES:
+        perform_roll(made, name)
+    other_hand(operations, first)
+    perform(made, "smoke", smoke)
+    assert {operations.slots[name].runs for name in NAMES} == {of(release)}
+
+
+def test_what_dies_of_traffic_is_put_back_and_the_last_good_one_is_not_taken_out(
+    operations: StandInOperations, sites
+) -> None:
+    first = serves(operations, "v1")
+    made, _ = opened(operations, "v2")
+
+    admitted: list[str] = []
+
+    def dies_of_traffic(name: str) -> None:
+        if admitted and operations.slots[name].asked != of(first):
+            operations.slots[name].runs = None
+
+    perform_roll(made)
+    operations.slots["instance-1"].runs = None
+    operations.before["admit"] = admitted.append
+    operations.before["instance"] = dies_of_traffic
+    operations.calls.clear()
+    with pytest.raises(StepFailed) as caught:
+        perform_roll(made, "instance-2")
+    assert str(caught.value) == (
+        "instance-1 does not keep serving v2 (its process does not run); instance-1 serves v1 again."
+    )
+    assert {operations.slots[name].runs for name in NAMES} == {of(first)}
+    assert "instance-2" not in [call[1] for call in operations.acted("drain", "replace")]
 
 
 # -- processes without an address --------------------------------------------------------------------------
