@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from tests.e2e import servers
-from tests.e2e.project import ROOT, Project
-from tests.e2e.releases import EXAMPLE, build_repository
+from tests.e2e.project import Project, committed_configuration
+from tests.e2e.releases import EXAMPLE, Digests, build_repository
 
 
 @pytest.fixture(scope="session")
@@ -68,24 +67,7 @@ def new_database() -> Iterator[Callable[[], str]]:
 
 @pytest.fixture(scope="session")
 def configuration() -> dict[str, Any]:
-    """The committed configuration of the local stack, its paths made absolute."""
-    document = YAML(typ="safe").load((ROOT / "Pulumi.local.yaml").read_text())
-    settings = {key.removeprefix("relevo:"): value for key, value in document["config"].items()}
-    settings.pop("image", None)
-    settings["smoke"] = str(ROOT / settings["smoke"])
-    return settings
-
-
-class Digests(dict[str, str]):
-    """tag → digest of that release of the example, which is built when it is first asked for."""
-
-    def __init__(self, builder: Project, repository: Path) -> None:
-        super().__init__()
-        self._builder, self._repository = builder, repository
-
-    def __missing__(self, tag: str) -> str:
-        self[tag] = self._builder.build(self._repository, tag)
-        return self[tag]
+    return committed_configuration()
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +18,16 @@ CLIENTS = 16
 LONGEST = 300  # seconds; the load ends by itself however the test ends
 
 LOCUSTFILE = """\
+import json
 import os
-from locust import FastHttpUser, constant, task
+import time
+from locust import FastHttpUser, constant, events, task
+
+@events.request.add_listener
+def note(exception, **_):
+    if exception:
+        with open("failed", "a") as file:
+            file.write(f"{time.time()}\\n")
 
 class Reader(FastHttpUser):
     wait_time = constant(0.1)
@@ -27,7 +36,8 @@ class Reader(FastHttpUser):
 
     @task
     def read(self):
-        self.client.get(os.environ["LOAD_PATH"], name="read")
+        headers = json.loads(os.environ["LOAD_HEADERS"])
+        self.client.get(os.environ["LOAD_PATH"], headers=headers, name="read")
 """
 
 
@@ -37,6 +47,7 @@ class Measured:
     failures: int
     slowest: float  # seconds
     errors: tuple[str, ...]
+    failed_at: tuple[float, ...]  # seconds since the epoch
 
 
 class Load:
@@ -44,10 +55,13 @@ class Load:
 
     measured: Measured
 
-    def __init__(self, url: str, path: str, *, seconds: int | None = None) -> None:
+    def __init__(
+        self, url: str, path: str, *, seconds: int | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
         self.url = url
         self.path = path
         self.seconds = seconds
+        self.headers = headers or {}
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="relevo-load-")
@@ -68,7 +82,7 @@ class Load:
                 *("--exit-code-on-error", "0", "--stop-timeout", "10", "--csv", str(folder / "load")),
             ],
             cwd=folder,
-            env={**os.environ, "LOAD_PATH": self.path},
+            env={**os.environ, "LOAD_PATH": self.path, "LOAD_HEADERS": json.dumps(self.headers)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -87,12 +101,14 @@ class Load:
             if error is None:
                 (entry,) = json.loads(output)
                 failures = folder / "load_failures.csv"
+                failed = folder / "failed"
                 lines = failures.read_text().splitlines()[1:] if failures.exists() else []
                 self.measured = Measured(
                     requests=entry["num_requests"],
                     failures=entry["num_failures"],
                     slowest=entry["max_response_time"] / 1000,
                     errors=tuple(lines),
+                    failed_at=tuple(map(float, failed.read_text().split())) if failed.exists() else (),
                 )
         except ValueError as broken:
             raise AssertionError(f"locust said: {output[-500:]} {log[-2000:]}") from broken

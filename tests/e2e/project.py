@@ -99,16 +99,20 @@ class Project:
         process = self.start(*command)
         try:
             output, _ = process.communicate(timeout=timeout)
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
+        finally:
+            self.end(process)
         self.printed += output
         assert status is None or process.returncode == status, (
             f"{' '.join(command)} exited {process.returncode}:\n{output}"
         )
         return output
+
+    def end(self, process: subprocess.Popen[str]) -> None:
+        """With all of its session; nothing where it has ended by itself."""
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def init(self) -> None:
         self.run("pulumi", "stack", "init", self.stack)
@@ -196,6 +200,15 @@ class Project:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         assert not left, f"left running: {left}"
+
+
+def committed_configuration() -> dict[str, Any]:
+    """That of the local stack, its paths made absolute."""
+    document = YAML(typ="safe").load((ROOT / "Pulumi.local.yaml").read_text())
+    settings = {key.removeprefix("relevo:"): value for key, value in document["config"].items()}
+    settings.pop("image", None)
+    settings["smoke"] = str(ROOT / settings["smoke"])
+    return settings
 
 
 @contextlib.contextmanager

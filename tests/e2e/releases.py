@@ -1,12 +1,13 @@
 """Releases of examples/prestamos for tests: a git repository with a tag for each, made of small overlays.
 
-An overlay, `overlays/<tag>/`, holds `change.patch` against its base and the files that it adds.
+An overlay, `overlays/<tag>/`, holds the files that it adds, and `change.patch` for what it changes.
 """
 
 import shutil
 from pathlib import Path
 
 from tests.e2e.commits import commit, git, initialise
+from tests.e2e.project import Project
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "prestamos"
 OVERLAYS = Path(__file__).parent / "overlays"
@@ -22,11 +23,25 @@ _BASES = {
     "broken-smoke": "v2",  # starts and is ready, but assigning a loan answers 500
     "breaks-reading": "v1",  # a column is renamed by SQL: v1 cannot read the catalogue with it
     "slow": "v2",  # answers after five seconds, but for /healthz/
+    "slow-migration": "v1",  # its migration takes twenty seconds
+    "dies": "v1",  # passes every check, and ends at its first request through a balancer
 }
 TAGS = tuple(_BASES)
 _GENERATED = shutil.ignore_patterns(
     "__pycache__", ".*_cache", ".venv", "media", "staticfiles", "change.patch"
 )
+
+
+class Digests(dict[str, str]):
+    """tag → digest of that release of the example, which is built when it is first asked for."""
+
+    def __init__(self, builder: Project, repository: Path) -> None:
+        super().__init__()
+        self._builder, self._repository = builder, repository
+
+    def __missing__(self, tag: str) -> str:
+        self[tag] = self._builder.build(self._repository, tag)
+        return self[tag]
 
 
 def build_repository(folder: Path) -> Path:
@@ -46,5 +61,6 @@ def build_repository(folder: Path) -> Path:
 
 
 def _lay_over(folder: Path, overlay: Path) -> None:
-    git(folder, "apply", str(overlay / "change.patch"))
+    if (patch := overlay / "change.patch").exists():
+        git(folder, "apply", str(patch))
     shutil.copytree(overlay, folder, ignore=_GENERATED, dirs_exist_ok=True)

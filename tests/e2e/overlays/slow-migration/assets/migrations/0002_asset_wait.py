@@ -1,0 +1,9 @@
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    """Keeps the database busy for twenty seconds, but locks nothing."""
+
+    dependencies = [("assets", "0001_initial")]
+
+    operations = [migrations.RunSQL("SELECT pg_sleep(20)", migrations.RunSQL.noop)]
