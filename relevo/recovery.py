@@ -6,17 +6,17 @@ For stacks with `relevo:onFailure: rollback`: by the environment's `pulumi` afte
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from components.release import logbook, notices, recovery
-from components.release.context import DECIDED, SPEC, TARGET, Context, StepFailed
+from components.release.context import APPROVED, DECIDED, Context, StepFailed
 from components.release.recovery import Recovery
 from components.release.schema import Schema
 from components.target import TargetError
-from relevo import engine, pin, proposal
+from relevo import engine, operating, pin, proposal
 from relevo.errors import RelevoError
 from relevo.project import Project
 
@@ -44,7 +44,7 @@ def recover(project: Project, stack: str, *, say: Callable[[str], None]) -> None
             f"relevo:onFailure of stack {stack} is stop, but only with rollback does a stack come back by "
             f"itself; go back with relevo rollback --stack {stack}."
         )
-    context = _context(project, stack)
+    context = operating.context(project, stack)
     configuration = project.configuration(stack)
     wanted = recovery.due(context.releases(), pin.pinned(configuration))
     if isinstance(wanted, str):
@@ -54,24 +54,15 @@ def recover(project: Project, stack: str, *, say: Callable[[str], None]) -> None
     say(f"{failed.version} failed in {failed.failed_step}; coming back to {target.version}: {target.image}")
     if fault := _unsafe(context, wanted):
         _give_up(context, wanted, fault)
-    decided = logbook.now().isoformat()
+    # What was approved is the release that failed; that it is gone back from was decided with the setting.
+    variables = {DECIDED: logbook.now().isoformat(), APPROVED: ""}
     pin.pin(configuration, target.image)
     _propose(project, stack, wanted, say)
     try:
-        engine.run(project, "up", "--stack", stack, "--yes", variables={DECIDED: decided})
+        engine.run(project, "up", "--stack", stack, "--yes", variables=variables)
     except RelevoError as fault:
         _give_up(context, wanted, str(fault))
     say(f"{target.version} serves again, and is pinned; {failed.version} is not released")
-
-
-def _context(project: Project, stack: str) -> Context:
-    """As the steps of the last `up` had it. Raises `RelevoError` where no step ever ran."""
-    deployment = json.loads(engine.output(project, "stack", "export", "--stack", stack))["deployment"]
-    for resource in deployment.get("resources", ()):
-        variables = resource.get("inputs", {}).get("environment", {})
-        if {TARGET, SPEC} <= variables.keys():
-            return Context.load(variables[TARGET], variables[SPEC])
-    raise RelevoError(f"stack {stack} has released nothing yet, so there is nothing to come back from.")
 
 
 def _propose(project: Project, stack: str, wanted: Recovery, say: Callable[[str], None]) -> None:
@@ -109,14 +100,15 @@ def _give_up(context: Context, wanted: Recovery, fault: str) -> None:
         f"{failed.version} failed in {failed.failed_step}, and the stack {REFUSED} to {target.version}: "
         f"{fault.rstrip('.')}. {'; '.join(states)}. What serves goes on serving; somebody has to act."
     )
-    logbook.write(
-        context.operations,
-        "recovery failed",
-        release=failed.id,
-        image=target.image,
-        error=fault,
-        data={"states": states},
-    )
+    with contextlib.suppress(TargetError):  # people are told all the same
+        logbook.write(
+            context.operations,
+            "recovery failed",
+            release=failed.id,
+            image=target.image,
+            error=fault,
+            data={"states": states},
+        )
     notices.say(context, failed, f"{context.stack} {REFUSED}", said)
     raise RelevoError(said)
 

@@ -1,0 +1,151 @@
+"""A stack that asks for it comes back by itself; where it cannot, it says so and touches nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from components.release.context import APPROVED, DECIDED
+from components.release.spec import Receiver
+from components.target import Deployment
+from relevo import engine, operating, pin, recovery
+from relevo.errors import RelevoError
+from relevo.project import Project
+from tests.unit.release.conftest import VERSIONS, opened, released
+from tests.unit.release.stand_in import SECRET, Slot, StandInOperations, image
+
+CONFIGURATION = """\
+config:
+  relevo:target: local
+  relevo:onFailure: rollback
+  relevo:app:
+    settings: a.settings
+    wsgi: a.wsgi:application
+    environment: {KEY: "{secret.SECRET_KEY}"}
+"""
+CONSOLE = Receiver(console=True, file=None, url=None, apprise_secret=None)
+
+
+class Desk:
+    """A newer version failed on an instance, and v1 had succeeded before; what the engine is asked for."""
+
+    def __init__(self, folder: Path, newer: str, step: str) -> None:
+        (folder / "Pulumi.yaml").write_text("name: relevo\n")
+        self.configuration = folder / "Pulumi.local.yaml"
+        self.configuration.write_text(CONFIGURATION)
+        self.project = Project(root=folder)
+        self.operations = StandInOperations({"secrets": {"SECRET_KEY": SECRET}})
+        self.operations.manifests = {image(known.version): known for known in VERSIONS}
+        released(self.operations, "v1")
+        self.context, failed = opened(self.operations, newer, notify=(CONSOLE,))
+        self.operations.applied |= {one.key for one in self.operations.manifests[image(newer)].migrations}
+        self.context.write("step failed", failed.id, step=step, error="it does not start.")
+        self.context.write("release failed", failed.id)
+        for name, version in (("instance-1", "v1"), ("instance-2", newer)):
+            at = Deployment(image=image(version), version=version, release=failed.id)
+            self.operations.slots[name] = Slot(address="http://127.0.0.1:1")
+            self.operations.replace(name, at)
+        pin.pin(self.configuration, image(newer))
+        self.asked: list[tuple[tuple[str, ...], Mapping[str, str]]] = []
+        self.said: list[str] = []
+
+    def recover(self) -> None:
+        recovery.recover(self.project, "local", say=self.said.append)
+
+    @property
+    def pinned(self) -> str | None:
+        return pin.pinned(self.configuration)
+
+    def has_failed_loudly(self, printed: str, fault: str) -> None:
+        """In the record and to the receivers, with what runs on each instance."""
+        last = self.operations.entries()[-1]
+        assert last.event == "recovery failed"
+        assert last.error is not None
+        assert fault in last.error
+        states = ["instance-1 runs v1, out of rotation", f"instance-2 runs {self.version}, out of rotation"]
+        assert last.data["states"] == states
+        assert "local could not come back by itself" in printed
+        for said in (*states, fault):
+            assert said in printed
+
+    @property
+    def version(self) -> str:
+        return self.context.current().version
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Desk]:
+    def make(newer: str = "v2", step: str = "roll-instance-2", *, fails: bool = False) -> Desk:
+        made = Desk(tmp_path, newer, step)
+
+        def run(_: Project, *arguments: str, variables: Mapping[str, str]) -> None:
+            made.asked.append((arguments, variables))
+            if fails:
+                raise RelevoError("pulumi up ended with 255.")
+
+        monkeypatch.setattr(engine, "run", run)
+        monkeypatch.setattr(operating, "context", lambda *_: made.context)
+        return made
+
+    return make
+
+
+def test_the_last_good_artefact_is_pinned_and_released(desk: Callable[..., Desk]) -> None:
+    made = desk()
+    made.recover()
+    assert made.pinned == image("v1")
+    ((arguments, variables),) = made.asked
+    assert arguments == ("up", "--stack", "local", "--yes")
+    assert variables[DECIDED]
+    assert variables[APPROVED] == ""  # the approval was for the release that failed
+    assert made.said[-1] == "v1 serves again, and is pinned; v2 is not released"
+
+
+def test_nothing_is_touched_where_no_instance_was_reached(desk: Callable[..., Desk]) -> None:
+    made = desk(step="migrate")
+    made.recover()
+    assert (made.pinned, made.asked) == (image("v2"), [])
+    assert made.said == [
+        "v2 failed in migrate, before an instance was replaced: what served still serves.",
+    ]
+
+
+def test_a_schema_without_a_way_back_stops_it_before_anything_is_touched(
+    desk: Callable[..., Desk], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """v4 has dropped something that v1 needs, which cannot be reversed."""
+    made = desk("v4")
+    with pytest.raises(RelevoError, match=r"could not come back by itself to v1: .* instance-2 runs v4"):
+        made.recover()
+    assert (made.pinned, made.asked) == (image("v4"), [])
+    made.has_failed_loudly(capsys.readouterr().out, "loans.0004_drop")
+
+
+def test_a_way_back_that_fails_is_told_with_what_runs_where(
+    desk: Callable[..., Desk], capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = desk(fails=True)
+    with pytest.raises(RelevoError, match="somebody has to act"):
+        made.recover()
+    assert made.pinned == image("v1")
+    made.has_failed_loudly(capsys.readouterr().out, "pulumi up ended with 255")
+
+
+def test_people_are_told_even_where_the_record_cannot_be_written(
+    desk: Callable[..., Desk], capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = desk(fails=True)
+    made.operations.fail("append_record")
+    with pytest.raises(RelevoError):
+        made.recover()
+    assert "could not come back by itself" in capsys.readouterr().out
+
+
+def test_a_stack_that_does_not_ask_for_it_is_left_alone(desk: Callable[..., Desk]) -> None:
+    made = desk()
+    made.configuration.write_text(made.configuration.read_text().replace("rollback", "stop"))
+    with pytest.raises(RelevoError, match="relevo:onFailure of stack local is stop, but"):
+        made.recover()
+    assert (made.pinned, made.asked) == (image("v2"), [])
