@@ -104,10 +104,11 @@ def decide(
         )
     reason = reasons[0] if reasons else "which no single artefact knows all of"
     backup = backup_without(known_releases, _names(surplus)) or "taken before they were applied"
+    forgotten = "; if the project deleted them long ago, remove their rows from django_migrations"
     return Decision(
         refusal=f"the database has migrations that {target.version} does not know "
         f"({', '.join(_names(surplus))}), {reason}; pin a version that knows them, or restore the backup "
-        f"{backup} (rows written since are lost)"
+        f"{backup} (rows written since are lost){forgotten if strange else ''}"
     )
 
 
