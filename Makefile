@@ -11,7 +11,7 @@ INSTALLED := .venv/relevo-installed
 # Processes that share the tests, see tests/conftest.py. More than cores: the limits of time do not hold.
 WORKERS := 2
 
-.PHONY: help setup up preview down rollback status logs url start export test lint tests lock
+.PHONY: help setup up preview down rollback status logs url start export rehearse test lint tests lock
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -51,6 +51,9 @@ start: $(INSTALLED) ## start again all that ran, after a reboot
 export: ## what STACK=dev, qa or prod asks of Azure, as an ARM template on stdout
 	@$(MAKE) setup >&2
 	@$(BIN)/python -m tests.azure.export $(STACK)
+
+rehearse: setup ## inject failures into a stack made for it, and show what came of each; CASES=split,… for some
+	@$(BIN)/python -m tests.rehearsal $(CASES)
 
 test: setup ## lint, types and all tests
 	@time $(MAKE) lint tests

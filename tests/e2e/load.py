@@ -1,4 +1,4 @@
-"""Constant load on the public address, by locust, which never retries: 16 clients that read, and count."""
+"""Constant load on the public address, by locust, which never retries: clients that read, and count."""
 
 from __future__ import annotations
 
@@ -56,12 +56,19 @@ class Load:
     measured: Measured
 
     def __init__(
-        self, url: str, path: str, *, seconds: int | None = None, headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        path: str,
+        *,
+        seconds: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        clients: int = CLIENTS,
     ) -> None:
         self.url = url
         self.path = path
         self.seconds = seconds
         self.headers = headers or {}
+        self.clients = clients
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="relevo-load-")
@@ -73,9 +80,9 @@ class Load:
                 *("-f", str(folder / "locustfile.py"), "--host", self.url),
                 *(
                     "--users",
-                    str(CLIENTS),
+                    str(self.clients),
                     "--spawn-rate",
-                    str(CLIENTS),
+                    str(self.clients),
                     "--run-time",
                     f"{self.seconds or LONGEST}s",
                 ),

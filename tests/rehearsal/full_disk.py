@@ -1,4 +1,4 @@
-"""Runs a command for which a folder's disk gets full: `python -m tests.rehearsal.full_disk FOLDER COMMAND…`.
+"""Runs a command for which a folder's disk gets full: `python full_disk.py FOLDER COMMAND…`.
 
 The folder is a small tmpfs in a mount namespace of this process and its children, so that nobody else sees
 it and nothing is left mounted; without root, in a user namespace of its own (unshare(2), user_namespaces(7)).
@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -44,7 +45,7 @@ def main(folder: Path, command: list[str]) -> int:
 
 
 def mount(folder: Path) -> None:
-    """A tmpfs over the folder, for this process and its children. Raises `OSError`."""
+    """A tmpfs with a copy of the folder over it, for this process and its children. Raises `OSError`."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def call(function: str, *arguments: object) -> None:
@@ -60,8 +61,10 @@ def mount(folder: Path) -> None:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    below = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
     call("mount", b"tmpfs", os.fsencode(folder), b"tmpfs", 0, f"size={SIZE},mode=700".encode())
+    shutil.copytree(f"/proc/self/fd/{below}", folder, dirs_exist_ok=True)
 
 
 def fill(file: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from components.local import ports, valkey
@@ -37,7 +38,7 @@ def play(stage: Stage, case: Case) -> Outcome:
     """About a minute. Raises only for what the rehearsal itself cannot do."""
     project = stage.project
     stage.begin(case.tag, case.limits)
-    before, printed, faults = stage.release().id, len(project.printed), []
+    before, printed, faults = {release.id for release in known(stage)}, len(project.printed), []
     began = time.monotonic()
     with stage.load() as load, Watch(project.url) as watch:
         try:
@@ -47,17 +48,15 @@ def play(stage: Stage, case: Case) -> Outcome:
         after = answering(project.url)
         during = tuple(watch.seen)
         newest = stage.release()
-        release = None if newest.id == before else newest
-        faults += ending(case, release, after, project.printed[printed:])
-        then, found = converge(stage, case)
+        release = None if newest.id in before else newest
+        faults += ending(stage, case, release, after, project.printed[printed:])
+        then, found = converge(stage, case, before)
         faults += found
     seconds = time.monotonic() - began
     faults += requests(load.measured, stage.away)
     return Outcome(
         case=case,
-        injected=f"{case.injected}: {full_disk.LIMIT}"
-        if full_disk.LIMIT in project.printed[printed:]
-        else case.injected,
+        injected=injected(case, project.printed[printed:]),
         measured=load.measured,
         during=during,
         after=sorted(after),
@@ -68,22 +67,32 @@ def play(stage: Stage, case: Case) -> Outcome:
     )
 
 
-def ending(case: Case, release: Release | None, after: set[str], printed: str) -> list[str]:
+def injected(case: Case, printed: str) -> str:
+    """How a full disk was had depends on the machine."""
+    how = next((how for how in (full_disk.TMPFS, full_disk.LIMIT) if f"\n{how}\n" in printed), None)
+    return case.injected if how is None else f"{case.injected}: {how}"
+
+
+def ending(stage: Stage, case: Case, release: Release | None, after: set[str], printed: str) -> list[str]:
     """What is wrong with how the attempt ended."""
     found = {
         "verdict": release.verdict if release else None,
         "step": step(release) if release and case.step else case.step,
         "serving": sorted(after),
     }
-    wanted = {"verdict": case.verdict, "step": case.step, "serving": sorted(case.serves)}
+    wanted = {
+        "verdict": case.verdict,
+        "step": case.step,
+        "serving": [stage.tag if case.serves == "new" else stage.base],
+    }
     faults = [
         f"{name} is {found[name]}, but {wanted[name]} has to be"
         for name in found
         if found[name] != wanted[name]
     ]
     said = (release.error or "") if release else printed
-    if case.error not in said:
-        faults.append(f"{case.error!r} is not in the error, which is {said[-500:]!r}")
+    if not re.search(case.error, said):
+        faults.append(f"the error does not say {case.error!r}, but {said[-500:]!r}")
     return faults
 
 
@@ -92,13 +101,13 @@ def step(release: Release) -> str:
     return release.failed_step or release.begun[-1]
 
 
-def converge(stage: Stage, case: Case) -> tuple[str, list[str]]:
-    """The remedy and the next `up`: what it came to, and what is wrong with that."""
-    project, wanted = stage.project, case.then or case.tag
+def converge(stage: Stage, case: Case, before: Collection[str]) -> tuple[str, list[str]]:
+    """The remedy and the next `up`: what it came to, and what is wrong with that. `before`: older ones."""
+    project, wanted = stage.project, stage.base if case.broken else stage.tag
     project.unset("limits")
     case.remedy(stage)
-    if case.then:
-        stage.pin(case.then)
+    if case.broken:
+        stage.pin(stage.base)
     status = stage.up()
     stage.back()
     serving, release = sorted(answering(project.url)), stage.release()
@@ -107,7 +116,10 @@ def converge(stage: Stage, case: Case) -> tuple[str, list[str]]:
         "the verdict": (release.verdict, "succeeded"),
         "the version that serves": (serving, [wanted]),
         "what its processes run": (sorted(set(project.versions().values())), [wanted]),
-        "releases left open": ([r.id for r in known(stage) if r.verdict == "open"], []),
+        "releases left open": (
+            [r.id for r in known(stage) if r.verdict == "open" and r.id not in before],
+            [],
+        ),
         "the cache answers": (cache_answers(stage), True),
         "one more up is unchanged": (is_unchanged(project.up(status=None, preview=False)), True),
     }
@@ -116,7 +128,7 @@ def converge(stage: Stage, case: Case) -> tuple[str, list[str]]:
         for name, (is_, ought) in found.items()
         if is_ != ought
     ]
-    how = "the same pin" if case.then is None else "pinned back"
+    how = "pinned back" if case.broken else "the same pin"
     return f"{', '.join(serving) or 'nothing'} ({how})", faults
 
 

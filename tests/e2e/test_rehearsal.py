@@ -1,0 +1,25 @@
+"""The failure rehearsal in its short form: the cases of `make rehearse` that no other test here has.
+
+Elsewhere: migration-fails, never-ready and smoke-fails in test_release.py, killed in test_interruptions.py,
+two-ups in test_refusals.py; a command that takes too long, the lock of a step and servers that come back in
+test_local_servers.py; a stale lock of the engine in tests/unit/toolchain.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.project import Project
+from tests.rehearsal.cases import CASES, Case
+from tests.rehearsal.play import play
+from tests.rehearsal.stage import Stage
+
+pytestmark = pytest.mark.e2e
+SHORT = ("dies-later", "split", "disk-full")
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name in SHORT], ids=lambda case: case.name)
+def test_what_goes_wrong_fails_no_request_and_the_next_up_converges(
+    site: Project, digests: dict[str, str], case: Case
+) -> None:
+    assert play(Stage(site, digests), case).faults == []
