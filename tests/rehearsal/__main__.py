@@ -10,9 +10,10 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 from tests.rehearsal.cases import CASES, Case
-from tests.rehearsal.play import play, table
+from tests.rehearsal.play import Outcome, play, table
 from tests.rehearsal.stage import stage
 
 
@@ -22,7 +23,19 @@ def main(words: list[str]) -> int:
     parser.add_argument("cases", nargs="?", default="", help="names, with commas between them")
     cases = chosen(parser.parse_args(words).cases)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing is left behind
-    outcomes = []
+    outcomes: list[Outcome] = []
+    try:
+        rehearse(cases, outcomes)
+    except KeyboardInterrupt:
+        say("stopped, and all is removed")
+        return 130
+    finally:
+        print("\n".join(table(outcomes)))
+    return any(outcome.faults for outcome in outcomes)
+
+
+def rehearse(cases: Sequence[Case], outcomes: list[Outcome]) -> None:
+    """`outcomes` gets each as soon as it is there."""
     say(f"making a stack and the releases, on {os.cpu_count()} cores")
     with stage() as made:
         for case in cases:
@@ -30,8 +43,6 @@ def main(words: list[str]) -> int:
             outcomes.append(outcome := play(made, case))
             for fault in outcome.faults:
                 say(f"{case.name}: {fault}")
-    print("\n".join(table(outcomes)))
-    return any(outcome.faults for outcome in outcomes)
 
 
 def chosen(names: str) -> list[Case]:

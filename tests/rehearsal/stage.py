@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -126,6 +127,7 @@ def stage() -> Iterator[Stage]:
             project.release(digests[GOOD[0]])
             yield Stage(project, digests)
         finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the second Ctrl-C of who is impatient
             project.remove()
     finally:
         shutil.rmtree(folder)

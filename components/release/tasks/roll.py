@@ -19,6 +19,8 @@ from components.release.record import ROLL, Release
 from components.release.running import describe, main, show_traceback
 from components.target import Deployment
 
+RETURN_SECONDS = 10.0  # a crashed instance is started again in a few
+
 
 def roll_next(context: Context, release: Release, name: str) -> Mapping[str, Any]:
     hold(context, release, [other for other in rolled(release) if other != name])
@@ -33,19 +35,31 @@ def hold(context: Context, release: Release, names: Iterable[str]) -> None:
     """
     wanted = deployment(release)
     for name in names:
-        if serves(context, name, wanted):
+        if serves(context, name, wanted) or comes_back(context, name, wanted):
             continue
         print(f"{name}: does not serve {wanted.version} any more, and is rolled again", flush=True)
         roll(context, release, name)
-        fault = poll(
-            lambda name=name: readiness_fault(context, name, wanted),
-            lambda fault: fault is not None,
-            seconds=gate.STEADY_SECONDS,
-            pause=gate.PAUSE,
-        )
-        if fault:
+        if fault := falls(context, name, wanted):
             left = put_back(context, name, deployment_before(context, name, wanted))
             raise StepFailed(f"{name} does not keep serving {wanted.version} ({fault}); {left}.")
+
+
+def comes_back(context: Context, name: str, wanted: Deployment) -> bool:
+    """By itself, to stay: it was slow for once, or was started again."""
+    back = poll(
+        lambda: serves(context, name, wanted), lambda back: back, seconds=RETURN_SECONDS, pause=gate.PAUSE
+    )
+    return back and falls(context, name, wanted) is None
+
+
+def falls(context: Context, name: str, wanted: Deployment) -> str | None:
+    """Why it does not keep serving; None: it does."""
+    return poll(
+        lambda: readiness_fault(context, name, wanted),
+        lambda fault: fault is not None,
+        seconds=gate.STEADY_SECONDS,
+        pause=gate.PAUSE,
+    )
 
 
 def rolled(release: Release) -> list[str]:

@@ -12,6 +12,7 @@ from components.release.context import Context, StepFailed
 from components.release.record import Release
 from components.release.running import perform
 from components.release.smoke import smoke
+from components.release.tasks import roll as roll_task
 from components.release.tasks.roll import roll, roll_next
 from components.target import Completed, Deployment, TargetError
 from tests.unit.release.conftest import opened, released
@@ -36,6 +37,7 @@ ACTS = ("drain", "replace", "manage", "admit", "withdraw")
 def quick(monkeypatch) -> None:
     monkeypatch.setattr(gate, "PAUSE", 0.01)
     monkeypatch.setattr(gate, "STEADY_SECONDS", 0.05)
+    monkeypatch.setattr(roll_task, "RETURN_SECONDS", 0.2)
 
 
 @pytest.fixture
@@ -365,6 +367,25 @@ def test_what_a_hand_has_changed_is_rolled_again_before_the_next_one(
     assert [call[1] for call in operations.acted("replace")] == ["instance-1", "instance-2"]
     assert operations.slots["instance-1"].runs == of(release)
     assert operations.slots["instance-1"].in_rotation
+
+
+def test_what_comes_back_by_itself_is_left_alone(operations: StandInOperations, sites) -> None:
+    """One slow answer, or a crash, is no reason to take an instance out."""
+    serves(operations, "v1")
+    made, release = opened(operations, "v2")
+    perform_roll(made)
+    operations.slots["instance-1"].runs = None
+    asked: list[str] = []
+
+    def started_again(name: str) -> None:
+        asked.append(name)
+        if len(asked) == 3:
+            operations.slots["instance-1"].runs = of(release)
+
+    operations.before["instance"] = started_again
+    operations.calls.clear()
+    perform_roll(made, "instance-2")
+    assert [call[1] for call in operations.acted("replace")] == ["instance-2"]
 
 
 @pytest.mark.parametrize("scenario", [None, "steps: [{name: opens, request: {path: /smoke/}}]"])
