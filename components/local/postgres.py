@@ -257,6 +257,8 @@ class Postgres:
             "port": settings.port,
             "unix_socket_directories": "",
             "max_connections": settings.max_connections,
+            # A command that was ended leaves no statement at work, nor its locks (runtime-config-connection).
+            "client_connection_check_interval": "1s",
             "logging_collector": "off",
             "log_line_prefix": "%m [%p] %q%u@%d ",
         }

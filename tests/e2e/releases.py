@@ -23,7 +23,7 @@ _BASES = {
     "broken-smoke": "v2",  # starts and is ready, but assigning a loan answers 500
     "breaks-reading": "v1",  # a column is renamed by SQL: v1 cannot read the catalogue with it
     "slow": "v2",  # answers after five seconds, but for /healthz/
-    "slow-migration": "v1",  # its migration takes twenty seconds
+    "slow-migration": "v2",  # its migration takes twenty seconds
     "dies": "v1",  # passes every check, and ends at its first request through a balancer
 }
 TAGS = tuple(_BASES)

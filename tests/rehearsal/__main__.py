@@ -47,10 +47,10 @@ def rehearse(cases: Sequence[Case], outcomes: list[Outcome]) -> None:
 
 def chosen(names: str) -> list[Case]:
     known = {case.name: case for case in CASES}
-    wanted = [name for name in names.split(",") if name] or list(known)
-    if unknown := [name for name in wanted if name not in known]:
+    wanted = {name for name in names.split(",") if name} or known.keys()
+    if unknown := sorted(wanted - known.keys()):
         sys.exit(f"CASES is {names}, but there is no {unknown[0]}; choose of {', '.join(known)}.")
-    return [known[name] for name in wanted]
+    return [case for case in CASES if case.name in wanted]
 
 
 def say(line: str) -> None:
