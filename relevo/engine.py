@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -14,16 +15,21 @@ from relevo.project import Project
 
 
 def run(project: Project, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
-    """With its output as it is. Raises `RelevoError` if it fails."""
+    """With its output as it is. Raises `RelevoError` if it fails, also because somebody stops it."""
     sys.stdout.flush()
-    done = subprocess.run(
+    process = subprocess.Popen(
         [program(), *arguments],
         cwd=project.root,
         env={**os.environ, **project.variables, **(variables or {})},
-        check=False,
     )
-    if done.returncode:
-        raise RelevoError(fault(arguments[0], done.returncode))
+    with process:
+        while process.returncode is None:
+            with contextlib.suppress(
+                KeyboardInterrupt
+            ):  # the engine has got it as well, and ends its step first
+                process.wait()
+    if process.returncode:
+        raise RelevoError(fault(arguments[0], process.returncode))
 
 
 def fault(command: str, status: int) -> str:

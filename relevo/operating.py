@@ -15,8 +15,9 @@ FIRST = "open-record"
 def context(project: Project, stack: str) -> Context:
     """Raises `RelevoError` where nothing was released yet."""
     exported = json.loads(engine.output(project, "stack", "export", "--stack", stack))
-    for resource in reversed(exported["deployment"].get("resources", [])):
-        if resource["urn"].endswith(f"::{FIRST}"):
+    for resource in exported["deployment"].get("resources", []):
+        # What a release replaced is there as well, marked, until one succeeds.
+        if resource["urn"].endswith(f"::{FIRST}") and not resource.get("delete"):
             environment = resource["inputs"]["environment"]
             try:
                 return Context.load(environment[TARGET], environment[SPEC])

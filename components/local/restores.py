@@ -54,6 +54,7 @@ class Restores:
         return kept
 
     def remove(self, id: str) -> None:
+        self._settle()  # or the media of a switch that was killed, which now belong to the site, would go
         folder = self._folder(id)
         if not folder.is_dir() or any(beside.id == id for beside in self._restoring.all()):
             self._restoring.remove(id)  # it is there, or was never

@@ -17,6 +17,7 @@ from components.release.record import Release
 from components.release.rollback import Rewind
 from components.release.running import main
 from components.release.schema import Schema
+from components.release.tasks import preflight
 from components.release.tasks.manage import reason
 
 
@@ -29,7 +30,7 @@ def rewind(context: Context, release: Release) -> Mapping[str, Any]:
     for line in decision.lines():
         print(line, flush=True)
     if decision.rewind:
-        require_backup(release)
+        require_backup(context, release)
         require_same_plan(context, release, decision.rewind)
         schema = reverse(context, release, schema, decision.rewind)
     return {
@@ -40,13 +41,18 @@ def rewind(context: Context, release: Release) -> Mapping[str, Any]:
     }
 
 
-def require_backup(release: Release) -> None:
-    """Reversing loses what the newer version has written in its own columns and tables."""
+def require_backup(context: Context, release: Release) -> None:
+    """Reversing loses what the newer version has written in its own columns and tables.
+
+    Also what it wrote since the backup of a release that goes on days later.
+    """
     if release.done.get("backup", {}).get("verified") is not True:
         raise StepFailed(
             f"the record has no verified backup of release {release.id}, but a rewind needs one; "
             f"run pulumi up from the step backup on."
         )
+    if fault := preflight.backup(context, release):
+        raise StepFailed(f"{fault}, for a rewind loses what was written since; then run pulumi up.")
 
 
 def require_same_plan(context: Context, release: Release, rewind: Rewind) -> None:

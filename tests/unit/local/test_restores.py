@@ -112,3 +112,12 @@ def test_media_beside_stay_while_their_database_is_not_the_applications(
     databases.note = Note(of="app", id="20261123t000000z", instead_of=KEPT)
     restores.beside()
     assert media(restores) == ["b.txt"]
+
+
+def test_media_of_a_switch_that_was_killed_are_not_dropped_with_the_name_that_they_had_beside(
+    restores: Restores, databases: StandInRestoring
+) -> None:
+    databases.switch(LIVE, image=None)
+    restores.remove(LIVE)
+    assert media(restores) == ["a.txt"]
+    assert media(restores, restores.backups.layout.media_beside(KEPT)) == ["b.txt"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from components.release import recorded_schema
 from components.release.context import Context, StepFailed
+from components.release.logbook import now
 from components.release.record import Release
 from components.release.running import perform
 from components.release.tasks.backup import backup
@@ -174,6 +178,20 @@ def test_without_a_verified_backup_of_this_release_nothing_is_reversed(operation
     with pytest.raises(StepFailed, match="no verified backup of release"):
         rewind(made, release)
     assert operations.managed == []
+
+
+def test_going_on_days_after_the_backup_takes_a_newer_one_first(operations: StandInOperations) -> None:
+    released(operations, "v2")
+    released(operations, "v3")
+    made, release = back_to(operations, "v2")
+    made = replace(made, spec=replace(made.spec, backup_max_age_hours=24))
+    days_ago = (now() - timedelta(days=2)).isoformat()
+    operations.backups = [replace(taken, taken_at=days_ago) for taken in operations.backups]
+    with pytest.raises(StepFailed, match="take one with relevo backup"):
+        rewind(made, release)
+    assert commands(operations) == []
+    operations.backups.append(replace(operations.backups[-1], taken_at=now().isoformat()))
+    assert rewind(made, release)["reversed"] == ["loans.0003_rename"]
 
 
 def test_what_somebody_else_applies_meanwhile_is_noticed(operations: StandInOperations) -> None:
