@@ -24,10 +24,8 @@ def run(project: Project, *arguments: str, variables: Mapping[str, str] | None =
     )
     with process:
         while process.returncode is None:
-            with contextlib.suppress(
-                KeyboardInterrupt
-            ):  # the engine has got it as well, and ends its step first
-                process.wait()
+            with contextlib.suppress(KeyboardInterrupt):
+                process.wait()  # the engine has got it as well, and ends its step first
     if process.returncode:
         raise RelevoError(fault(arguments[0], process.returncode))
 

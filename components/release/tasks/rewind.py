@@ -9,16 +9,19 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
-from components.release import django_plan
+from components.release import django_plan, record
 from components.release.context import Context, StepFailed
+from components.release.logbook import now
 from components.release.record import Release
 from components.release.rollback import Rewind
 from components.release.running import main
 from components.release.schema import Schema
-from components.release.tasks import preflight
 from components.release.tasks.manage import reason
+
+AS_FRESH = timedelta(hours=1)  # a backup as good as one that is taken now
 
 
 def rewind(context: Context, release: Release) -> Mapping[str, Any]:
@@ -29,8 +32,9 @@ def rewind(context: Context, release: Release) -> Mapping[str, Any]:
         raise StepFailed(f"{decision.refusal}.")
     for line in decision.lines():
         print(line, flush=True)
+    taken = None
     if decision.rewind:
-        require_backup(context, release)
+        taken = backup(context, release)
         require_same_plan(context, release, decision.rewind)
         schema = reverse(context, release, schema, decision.rewind)
     return {
@@ -38,21 +42,28 @@ def rewind(context: Context, release: Release) -> Mapping[str, Any]:
         "left_behind": list(decision.left_behind),
         "reversed": reversed_in(release, schema),
         "schema": schema.names(),
+        **({"backup": taken} if taken else {}),
     }
 
 
-def require_backup(context: Context, release: Release) -> None:
-    """Reversing loses what the newer version has written in its own columns and tables.
+def backup(context: Context, release: Release) -> str | None:
+    """Reversing loses what the newer version has written in its own columns and tables: it must be kept.
 
-    Also what it wrote since the backup of a release that goes on days later.
+    A release that goes on much later takes another one, and returns its name: the first has nothing of what
+    was written since.
     """
     if release.done.get("backup", {}).get("verified") is not True:
         raise StepFailed(
             f"the record has no verified backup of release {release.id}, but a rewind needs one; "
             f"run pulumi up from the step backup on."
         )
-    if fault := preflight.backup(context, release):
-        raise StepFailed(f"{fault}, for a rewind loses what was written since; then run pulumi up.")
+    taken = release.done["backup"]
+    if now() - datetime.fromisoformat(taken["taken_at"]) < AS_FRESH:
+        return None
+    kept = {*record.reachable_backups(context.releases()), taken["name"]}
+    newer = context.operations.backup(f"{release.id}-{now():%Y%m%dT%H%M%SZ}", kept=kept)
+    print(f"backup {newer.name}: {newer.bytes} bytes, verified, as that of the release is old", flush=True)
+    return newer.name
 
 
 def require_same_plan(context: Context, release: Release, rewind: Rewind) -> None:

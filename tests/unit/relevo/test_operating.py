@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from components.release.context import SPEC, TARGET, Context
-from relevo import engine, operating
+from relevo import backup, engine, operating
 from relevo.errors import RelevoError
 from relevo.project import Project
+from tests.unit.release.stand_in import StandInOperations, context, specification
 
 STAND_IN_ENGINE = """\
 #!/bin/sh
@@ -86,3 +87,13 @@ def test_ctrl_c_ends_a_command_only_after_the_engine_has_ended_its_step(tmp_path
     told, _ = desk.communicate(timeout=20)
     assert told.splitlines()[0] == "its step has ended"
     assert "pulumi up ended with 255" in told
+
+
+def test_a_backup_is_taken_of_a_stack_whichever_its_target(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    operations = StandInOperations({})
+    monkeypatch.setattr(operating, "context", lambda *_: context(operations, specification()))
+    taken = backup.take(Project(root=tmp_path), "qa")
+    assert taken.name.startswith("manual-")
+    assert operations.acted("backup") == [("backup", taken.name)]
