@@ -273,11 +273,18 @@ def restore_(
     """
     from relevo import restore as restores
 
+    ways = {"NAME": backup is not None, "--undo": undo, "--list": show, "--drop": drop is not None}
+    if len(given := [way for way, is_given in ways.items() if is_given]) > 1:
+        raise RelevoError(
+            f"{' and '.join(given)} are given, but one of them is accepted; leave the rest out."
+        )
     project = Project.here()
     confirm = None if yes else (lambda: typer.confirm("Switch to it?"))
     if show:
         print("\n".join(restores.listed(project, stack)))
-    elif drop:
+    elif drop is not None:
+        if not yes and not typer.confirm(f"Delete {drop}, database and media, for good?"):
+            return
         restores.drop(project, stack, drop)
         print(f"{drop} is gone")
     elif undo:

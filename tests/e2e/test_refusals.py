@@ -226,7 +226,7 @@ def test_a_restore_goes_back_over_it_and_can_be_undone(site: Project, digests: d
     assert (written(site), photo.read_text()) == (after, "since v4")
     assert digests["v4"] in site.configuration.read_text()
     (restored,) = databases(site) - known
-    site.run("relevo", "restore", "--drop", restored.rpartition("_")[2], "--stack", site.stack)
+    site.run("relevo", "restore", "--drop", restored.rpartition("_")[2], "--yes", "--stack", site.stack)
     assert databases(site) == known
     assert not list(site.state.glob("media.*"))
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from components.release.context import Context
 from components.target import Change, Comparison
-from relevo import operating, pin, restore
+from relevo import cli, operating, pin, restore
 from relevo.errors import RelevoError
 from relevo.project import Project
 from tests.unit.release.conftest import opened
@@ -121,3 +122,29 @@ def test_what_lies_beside_is_listed_with_the_commands_for_it(desk: Desk) -> None
     assert "2  site_before_2, as it was before" in lines
     assert "relevo restore --drop 2 --stack local" in lines
     assert "relevo restore --undo --stack local" in lines
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "dropped"),
+    [
+        (["--drop", "2"], "n\n", []),
+        (["--drop", "2"], "y\n", ["2"]),
+        (["--drop", "2", "--yes"], None, ["2"]),
+        (["--drop", "", "--yes"], None, [""]),
+    ],
+)
+def test_what_is_kept_is_given_up_only_by_who_agrees_and_never_taken_for_a_restore(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, words: list[str], given: str | None, dropped: list[str]
+) -> None:
+    found: list[str] = []
+    monkeypatch.setattr(restore, "drop", lambda project, stack, id: found.append(id))
+    done = CliRunner().invoke(cli.app, ["restore", *words], input=given, catch_exceptions=False)
+    assert (done.exit_code, found) == (0, dropped)
+    assert desk.operations.acted("restore", "switch") == []
+
+
+@pytest.mark.parametrize("words", [["a-backup", "--undo"], ["--undo", "--drop", "2"], ["--list", "a-backup"]])
+def test_only_one_thing_at_a_time_is_done_with_what_lies_beside(desk: Desk, words: list[str]) -> None:
+    with pytest.raises(RelevoError, match="but one of them is accepted"):
+        CliRunner().invoke(cli.app, ["restore", *words, "--yes"], catch_exceptions=False)
+    assert desk.operations.acted("restore", "switch", "remove") == []
