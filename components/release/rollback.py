@@ -108,7 +108,7 @@ def decide(
     return Decision(
         refusal=f"the database has migrations that {target.version} does not know "
         f"({', '.join(_names(surplus))}), {reason}; pin a version that knows them, or restore the backup "
-        f"{backup} (rows written since are lost){forgotten if strange else ''}"
+        f"{backup} with relevo restore (rows written since go){forgotten if strange else ''}"
     )
 
 

@@ -249,7 +249,7 @@ def test_refuses(case: Case) -> None:
     assert found == Decision(refusal=found.refusal)
     assert found.refusal.startswith("the database has migrations that v1 does not know (")
     assert case.refused in found.refusal
-    assert f"{PIN} (rows written since are lost)" in found.refusal
+    assert f"{PIN} with relevo restore (rows written since go)" in found.refusal
     assert "\n" not in found.refusal
     # An old project may have deleted such migrations long before it came to Relevo.
     forgotten = "are in no artefact that is kept" in case.refused
@@ -390,4 +390,4 @@ def test_the_backup_of_the_record_that_has_none_of_the_surplus_is_named() -> Non
     running = manifest("v2", FIRST, replace(BREAKING, reversible=False))
     found = decide(manifest("v1", FIRST), {FIRST.key, BREAKING.key}, artefacts(running), known)
     assert found.refusal is not None
-    assert found.refusal.endswith("or restore the backup B2 (rows written since are lost)")
+    assert found.refusal.endswith("or restore the backup B2 with relevo restore (rows written since go)")

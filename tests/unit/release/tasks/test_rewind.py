@@ -243,5 +243,5 @@ def test_the_backup_that_is_named_was_taken_before_that_release(operations: Stan
     made.write("release succeeded", third.id)
     made, release = opened(operations, "v2")
     perform(made, "backup", backup)
-    with pytest.raises(StepFailed, match=rf"restore the backup {third.id} \(rows"):
+    with pytest.raises(StepFailed, match=rf"restore the backup {third.id} with relevo restore \(rows"):
         rewind(made, release)
