@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.local.environment import base_environment, process_environment
@@ -100,6 +100,7 @@ def build(folder: Path, settings: Settings, store: Store, say: Say) -> Stored:
             environment.install(installed, frozen, program, python, project=made / "work", held=held, say=say)
         try:
             manifest = examine(committed, settings, made / "work", installed, frozen, python, say)
+            manifest = replace(manifest, folders=folders(files))
         except BaseException:
             if fresh:
                 store.discard(installed)
@@ -173,6 +174,17 @@ def canonical(inputs: Mapping[str, Any]) -> str:
 
 def digest(text: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def folders(files: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """Each folder with a short digest of the files in it; by these a release knows what it touches."""
+    inside: dict[str, dict[str, Any]] = {}
+    for path, about in files.items():
+        inside.setdefault(PurePosixPath(path).parent.as_posix(), {})[path] = list(about)
+    return {
+        folder: hashlib.sha256(canonical(there).encode()).hexdigest()[:16]
+        for folder, there in sorted(inside.items())
+    }
 
 
 def project_path(app: App, here: str) -> str:

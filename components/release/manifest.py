@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from components.release.reading import known
@@ -55,6 +55,8 @@ class Manifest:
     migrations: tuple[Migration, ...]
     heads: dict[str, tuple[str, ...]]  # app → its newest migrations (the schema heads)
     pipeline: tuple[Check, ...]  # empty: no run is recorded for this revision
+    # folder of the source ("." for itself) → digest of the files in it; empty: an older Relevo built it
+    folders: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"

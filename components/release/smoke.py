@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
-from components.release import scenario
+from components.release import record, scenario, touched
 from components.release.context import Context, StepFailed
 from components.release.record import Release
 from components.release.running import perform
@@ -17,6 +18,7 @@ from components.target import TargetError
 
 STEP = "smoke"
 INPUTS = ("release", "target", "spec")
+UNTOUCHED = "nothing that it is about has changed"
 
 
 def smoke(context: Context, release: Release) -> Mapping[str, Any]:
@@ -31,16 +33,53 @@ def smoke(context: Context, release: Release) -> Mapping[str, Any]:
     hold(context, release, rolled(release))
     if context.spec.scenario is None:
         return {"requests": []}
+    parsed = scenario.parse(context.spec.scenario, "relevo:smoke")
+    decided = {check.name: why_run(context, release, parsed, check) for check in parsed.checks}
+    checks = [
+        {
+            "name": check.name,
+            "definition": definition(parsed, check),
+            "run": decided[check.name] is not None,
+            "why": decided[check.name] or UNTOUCHED,
+        }
+        for check in parsed.checks
+    ]
     try:
         results = verification.Runner(
-            scenario.parse(context.spec.scenario, "relevo:smoke"),
+            parsed,
             base_url=context.operations.public_url,
             version=release.version,
             secret=context.operations.secret,
-        ).run()
+        ).run([check for check in parsed.checks if decided[check.name]])
     except verification.ScenarioFailed as fault:
-        raise StepFailed(f"{fault}.", verification.recorded(fault.results)) from None
-    return verification.recorded(results)
+        data = {**verification.recorded(fault.results), "checks": checks}
+        raise StepFailed(f"{fault}.", data) from None
+    return {**verification.recorded(results), "checks": checks}
+
+
+def definition(whole: scenario.Scenario, check: scenario.Check) -> str:
+    """A digest of what the check asks and expects."""
+    text = whole.of([*check.steps, *check.cleanup]).to_text()
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def why_run(
+    context: Context, release: Release, whole: scenario.Scenario, check: scenario.Check
+) -> str | None:
+    """Why the check runs in this release; None: nothing that it is about has changed. In doubt it runs."""
+    if check.when == "always":
+        return "it always runs"
+    before = record.last_good([other for other in context.releases() if other.id != release.id])
+    if before is None:
+        return "nothing served before"
+    known = {told["name"]: told["definition"] for told in before.done.get(STEP, {}).get("checks", ())}
+    if known.get(check.name) != definition(whole, check):
+        return f"{before.version} was released without it"
+    try:
+        old = context.operations.artefact(before.image).manifest
+    except TargetError:
+        return f"the artefact of {before.version} cannot be read"
+    return touched.reason(check.paths, old, context.operations.artefact(context.spec.image).manifest)
 
 
 class SmokeProvider(ResourceProvider):
@@ -71,11 +110,15 @@ class SmokeProvider(ResourceProvider):
             f"{request['status']} in {request['milliseconds']} ms: {request['name']}"
             for request in found["requests"]
         ]
+        requests += [
+            f"{'run' if check['run'] else 'not run'}, since {check['why']}: {check['name']}"
+            for check in found.get("checks", ())
+        ]
         return {**{name: props[name] for name in INPUTS}, "requests": requests}
 
 
 class Smoke(Resource, module="relevo", name="Smoke"):
-    """`requests` has a line for each: status, time, name."""
+    """`requests` has a line for each: status, time, name; and one for each check: whether it ran, and why."""
 
     requests: pulumi.Output[list[str]]
 

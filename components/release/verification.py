@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import fnmatch
 import json
+import mimetypes
 import re
 import time
 import uuid
@@ -15,12 +17,26 @@ import httpx
 import jsonpath
 
 from components.masking import Masking
+from components.release.comparison import MISSING, differences, dumped, same
 from components.release.http import heeds_environment
 from components.release.polling import poll
-from components.release.scenario import PLACEHOLDER, Expect, Scenario, Step, seconds
+from components.release.scenario import (
+    PLACEHOLDER,
+    Check,
+    Date,
+    Expect,
+    Request,
+    Rows,
+    Scenario,
+    Step,
+    Table,
+    Upload,
+    seconds,
+)
 
 LONGEST_REQUEST = 30.0  # seconds, where the scenario says nothing
 RETRY_PAUSE = 0.2
+MOST_PAGES = 1000
 SHOWN = 200  # characters of an answer in an error
 
 
@@ -77,26 +93,40 @@ class Runner:
         self._headers.update(self._texts(scenario.headers))
         self._results: list[Result] = []
 
-    def run(self) -> tuple[Result, ...]:
-        """The results, all as expected. Raises `ScenarioFailed` with the first fault, after the clean-up."""
-        faults: list[str] = []
+    def run(self, checks: Sequence[Check] = ()) -> tuple[Result, ...]:
+        """The results, all as expected. Raises `ScenarioFailed` with the first fault, after the clean-up.
+
+        Of the scenario's checks these ones run too.
+        """
         with httpx.Client(
             base_url=self._base_url, timeout=LONGEST_REQUEST, trust_env=heeds_environment(self._base_url)
         ) as client:
-            try:
-                for step in self._scenario.steps:
-                    if fault := self._step(client, step):
-                        faults.append(fault)
-                        break
-            finally:
-                for step in self._scenario.cleanup:
-                    # what was never captured was never made: there is nothing to clean
-                    if not self._undefined(step) and (fault := self._step(client, step)):
-                        faults.append(f"clean-up {fault}")
+            faults = self._play(client, self._scenario, checks)
         results = tuple(self._results)
         if faults:
             raise ScenarioFailed("; and ".join(faults), results)
         return results
+
+    def _play(
+        self, client: httpx.Client, part: Scenario | Check, checks: Sequence[Check] = ()
+    ) -> Sequence[str]:
+        """The faults: of the first step that has one, or of the first such check, and of the clean-up."""
+        faults: list[str] = []
+        try:
+            for step in part.steps:
+                if fault := self._step(client, step):
+                    faults.append(fault)
+                    break
+            for check in checks:
+                if faults:
+                    break
+                faults += [f"{check.name}: {fault}" for fault in self._play(client, check)]
+        finally:
+            for step in part.cleanup:
+                # what was never captured was never made: there is nothing to clean
+                if not self._undefined(step) and (fault := self._step(client, step)):
+                    faults.append(f"clean-up {fault}")
+        return faults
 
     def _step(self, client: httpx.Client, step: Step) -> str | None:
         """Run one request, again where it may be; its fault, or None."""
@@ -110,7 +140,7 @@ class Runner:
             ask,
             lambda answer: answer[1] is None or self._over(),
             seconds=seconds(step.retry.for_) if step.retry else 0,
-            pause=RETRY_PAUSE,
+            pause=seconds(step.retry.every) if step.retry and step.retry.every else RETRY_PAUSE,
         )
         if fault is not None:
             fault = self._masked(f'"{step.name}" {step.request.method} {step.request.path}: {fault}')
@@ -120,28 +150,85 @@ class Runner:
     def _ask(self, client: httpx.Client, step: Step) -> tuple[int | None, str | None]:
         request, expect = step.request, step.expect
         within = seconds(expect.within) if expect.within else LONGEST_REQUEST
-        headers = httpx.Headers(self._headers)
+
+        def send(path: str) -> httpx.Response:
+            return self._send(client, request, path, within)
+
         began = time.monotonic()
         try:
-            headers.update(self._texts(request.headers))
-            with client.stream(
-                request.method,
-                self._text(request.path),
-                headers=headers,
-                json=self._fill(request.json_),
-                data=None if request.form is None else self._texts(request.form),
-                timeout=within + 1,
-            ) as streamed:
-                response = _whole(streamed, began + within + 1)
+            response = send(self._text(request.path))
+            took = time.monotonic() - began
+            fault = self._compare(expect, response)
+            if fault is None and took > within:
+                fault = f"answered after {took:.2f} s, but expected within {within:g} s"
+            if fault is None and expect.rows is not None:
+                fault = self._compare_rows(expect.rows, response, request.path, send)
         except httpx.TimeoutException:
             return None, f"no answer within {within:g} s"
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             return None, f"no answer ({type(error).__name__}: {self._shown(str(error))})"
-        took = time.monotonic() - began
-        fault = self._compare(expect, response)
-        if fault is None and took > within:
-            fault = f"answered after {took:.2f} s, but expected within {within:g} s"
         return response.status_code, fault or self._capture(step, response)
+
+    def _send(self, client: httpx.Client, request: Request, path: str, within: float) -> httpx.Response:
+        headers = httpx.Headers(self._headers)
+        headers.update(self._texts(request.headers))
+        files = {field: self._file(upload) for field, upload in request.files.items()}
+        began = time.monotonic()
+        with client.stream(
+            request.method,
+            path,
+            headers=headers,
+            json=self._fill(request.json_),
+            data=None if request.form is None else self._texts(request.form),
+            files=files or None,
+            timeout=within + 1,
+        ) as streamed:
+            return _whole(streamed, began + within + 1)
+
+    def _file(self, upload: Upload) -> tuple[str, bytes, str]:
+        """Name, content and type. Raises `ValueError` for a cell that no workbook can have."""
+        name = self._text(upload.filename)
+        if upload.workbook is None:
+            if upload.content is None:
+                raise ValueError(f"{upload.path} was not read before the release")
+            return (
+                name,
+                base64.b64decode(upload.content),
+                mimetypes.guess_type(name)[0] or "application/octet-stream",
+            )
+        from components.release import workbook  # openpyxl, which an image on Azure does not have
+
+        table = self._scenario.tables[upload.workbook]
+        return name, workbook.write(table.columns, self._cells(table)), workbook.MEDIA_TYPE
+
+    def _cells(self, table: Table) -> list[list[Any]]:
+        return self._fill(table.rows)
+
+    def _compare_rows(
+        self, expect: Rows, response: httpx.Response, path: str, send: Callable[[str], httpx.Response]
+    ) -> str | None:
+        """All pages are read. Of the next one's address only path and query count: it is asked here too."""
+        found: list[Any] = []
+        page = httpx.URL(self._base_url).join(self._text(path))
+        for number in range(1, MOST_PAGES + 1):
+            document = _json(response)
+            if not response.is_success and number > 1:
+                return f"page {number} has status {response.status_code}: {self._shown(response.text)}"
+            if document is MISSING:
+                return f"page {number} is not JSON, but {expect.at} is expected in it"
+            found += jsonpath.findall(expect.at, document)
+            further = jsonpath.findall(expect.next, document) if expect.next else []
+            if not further or not further[0]:
+                break
+            page = page.join(str(further[0]))
+            response = send(page.raw_path.decode())
+        else:
+            return f"{expect.next} leads on after {MOST_PAGES} pages, but an end is expected"
+        table = self._scenario.tables[expect.of]
+        cells = [
+            [cell.date if isinstance(cell, Date) else cell for cell in row] for row in self._cells(table)
+        ]
+        return differences(expect, table.columns, cells, found, self._shown)
 
     def _compare(self, expect: Expect, response: httpx.Response) -> str | None:
         status = response.status_code
@@ -178,16 +265,16 @@ class Runner:
                 else f"{path} has {len(items)} items, but expected at least {least}"
             )
         if not found:
-            return f"{path} is missing, but expected {self._shown(_dumped(wanted))}"
-        shown = f"{path} is {self._shown(_dumped(found[0]))}, but expected"
+            return f"{path} is missing, but expected {self._shown(dumped(wanted))}"
+        shown = f"{path} is {self._shown(dumped(found[0]))}, but expected"
         if isinstance(wanted, dict) and wanted.keys() == {"contains"}:
             part = wanted["contains"]
             if isinstance(found[0], str):
                 contained = isinstance(part, str) and part in found[0]
             else:
                 contained = isinstance(found[0], (list, dict)) and part in found[0]
-            return None if contained else f"{shown} to contain {self._shown(_dumped(part))}"
-        return None if _same(found[0], wanted) else f"{shown} {self._shown(_dumped(wanted))}"
+            return None if contained else f"{shown} to contain {self._shown(dumped(part))}"
+        return None if same(found[0], wanted) else f"{shown} {self._shown(dumped(wanted))}"
 
     def _capture(self, step: Step, response: httpx.Response) -> str | None:
         document = _json(response) if step.capture else None
@@ -201,7 +288,7 @@ class Runner:
         return None
 
     def _undefined(self, step: Step) -> bool:
-        return any(name not in self._values for name in step.placeholders())
+        return any(name not in self._values for name in self._scenario.names(step))
 
     def _fill(self, value: Any) -> Any:
         """`value` with its placeholders replaced. A whole placeholder keeps the value's JSON type."""
@@ -242,26 +329,8 @@ def _whole(streamed: httpx.Response, until: float) -> httpx.Response:
     return response
 
 
-MISSING = object()
-
-
 def _json(response: httpx.Response) -> Any:
     try:
         return response.json()
     except ValueError:
         return MISSING
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Equal as JSON: 1 is 1.0, but not true, which Python takes for 1."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return one == other
-
-
-def _dumped(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -454,7 +454,11 @@ class Asked:
     method: str
     path: str
     headers: Mapping[str, str]
-    body: str
+    content: bytes
+
+    @property
+    def body(self) -> str:
+        return self.content.decode()
 
     @property
     def json(self) -> Any:
@@ -494,9 +498,11 @@ def serving(answer: Callable[[Asked], Answer]) -> Iterator[StandInSite]:
         protocol_version = "HTTP/1.1"
 
         def handle_request(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
             request = Asked(
-                method=self.command, path=self.path, headers=dict(self.headers.items()), body=body
+                method=self.command,
+                path=self.path,
+                headers=dict(self.headers.items()),
+                content=self.rfile.read(int(self.headers.get("Content-Length", 0))),
             )
             site.asked.append(request)
             said = site.answer(request)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 
 from components.release.context import StepFailed
+from components.release.record import Release
 from components.release.smoke import SmokeProvider
 from components.release.tasks.open_record import open_record
 from tests.unit.release.conftest import opened
@@ -15,6 +17,8 @@ from tests.unit.release.stand_in import (
     Answer,
     StandInOperations,
     context,
+    image,
+    manifest,
     serving,
     specification,
     target_json,
@@ -114,3 +118,60 @@ def test_what_was_verified_is_never_undone(operations: StandInOperations, props)
     before = operations.read_record()
     SmokeProvider().delete("smoke", props)
     assert operations.read_record() == before
+
+
+# -- checks ------------------------------------------------------------------------------------------------
+CHECKED = """
+steps: [{name: opens, request: {path: /}}]
+checks:
+  - name: import
+    paths: [imports]
+    steps: [{name: imports, request: {path: /import/}}]
+"""
+
+
+def released(operations: StandInOperations, monkeypatch, version: str, text: str, **folders: str) -> Release:
+    """A release of this version, by its open record and its smoke alone."""
+    operations.manifests[image(version)] = replace(manifest(version), folders=folders)
+    here = context(operations, specification(version, scenario=text, secrets=["SECRET_KEY"]))
+    open_record(here)
+    monkeypatch.setattr("components.release.context.load_operations", lambda *_: operations)
+    props = {"release": version, "target": target_json(), "spec": here.spec.to_json()}
+    outs = SmokeProvider().create(props).outs
+    assert outs is not None
+    here.write("release succeeded", here.current().id)
+    return here.releases()[-1]
+
+
+def test_a_check_runs_once_for_all_instances_when_the_release_touches_it(operations, monkeypatch) -> None:
+    def why(version: str, text: str = CHECKED, **folders: str) -> tuple[bool, str]:
+        """Whether the release asked it, and what is recorded of it."""
+        site.asked.clear()
+        (told,) = released(operations, monkeypatch, version, text, **folders).done["smoke"]["checks"]
+        assert (told["name"], told["run"]) == ("import", "GET /import/" in site.paths)
+        return told["run"], told["why"]
+
+    with serving(lambda _: Answer()) as site:
+        public(operations, monkeypatch, site.url)
+        released(operations, monkeypatch, "v1", "steps: [{name: opens, request: {path: /}}]", imports="1")
+        assert why("v2", imports="1") == (True, "v1 was released without it")
+        assert why("v3", imports="1", loans="2") == (False, "nothing that it is about has changed")
+        assert why("v4", imports="2", loans="2") == (True, "imports differs from v3")
+        other = CHECKED.replace("/import/}", "/import/}, expect: {status: 200}")
+        assert why("v5", other, imports="2") == (True, "v4 was released without it")
+        always = other.replace("paths: [imports]", "when: always")
+        assert why("v6", always, imports="2") == (True, "it always runs")
+        del operations.manifests[image("v6")]
+        assert why("v7", other, imports="2") == (True, "the artefact of v6 cannot be read")
+
+
+def test_a_check_that_fails_fails_the_release_and_says_in_the_record_why_it_ran(
+    operations, monkeypatch
+) -> None:
+    with serving(lambda asked: Answer(status=500 if asked.path == "/import/" else 200)) as site:
+        public(operations, monkeypatch, site.url)
+        with pytest.raises(StepFailed, match='import: "imports" GET /import/: status is 500'):
+            released(operations, monkeypatch, "v1", CHECKED, imports="1")
+    failed = next(entry for entry in operations.entries() if entry.event == "step failed")
+    assert failed.data["checks"][0]["why"] == "nothing served before"
+    assert [request["name"] for request in failed.data["requests"]] == ["opens", "imports"]
