@@ -50,13 +50,11 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
     image: pulumi.Input[str] | None = pinned(settings, names)
     to_build = prepared(root, settings, names)
     login = _login(azure)
-    availability.refuse_taken(
-        names, subscription=login.subscription_id, resource_manager=azure.resource_manager
-    )
     asked: dict[str, Any] = {
         "subscription": login.subscription_id,
         "resource_manager": azure.resource_manager,
     }
+    availability.refuse_taken(names, _web_apps(settings, azure, names), **asked)
     in_rotation = origins.found(names, **asked)
     storage_gb = disk.gigabytes(azure.database.storage_gb, names, **asked)
     place = _place(names, azure, login)
@@ -298,6 +296,14 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
         image=built,
         ready=tuple(ready),
     )
+
+
+def _web_apps(settings: Settings, azure: AzureSection, names: Names) -> list[str]:
+    located = sites.spread(settings.instance_names, azure.locations)
+    return [
+        sites.site_name(names, instance, location, first=azure.location)
+        for instance, location in located.items()
+    ]
 
 
 def pinned(settings: Settings, names: Names) -> str | None:

@@ -64,7 +64,7 @@ def known(stack: str, settings: Settings, place: Place) -> dict[str, Any]:
         "sites": {
             **{
                 name: {
-                    "name": sites.site_name(place, name, location),
+                    "name": sites.site_name(place.names, name, location, first=place.location),
                     "host": sites.site_host(place, name, location),
                 }
                 for name, location in sites.spread(settings.instance_names, azure.locations).items()

@@ -16,7 +16,7 @@ from pulumi_azure_native import app, web
 from components.azure import image
 from components.azure.diagnostics import diagnostics
 from components.azure.naming import Names
-from components.azure.place import Place
+from components.azure.place import Place, in_name
 from components.azure.sizing import check_cpu, check_plan, plan_size
 
 T = TypeVar("T")
@@ -67,13 +67,14 @@ class AppArgs:
         check_cpu("relevo:azure.app.processCores", self.process_cores)
 
 
-def site_name(place: Place, instance: str, location: str) -> str:
-    return place.names.of("app", instance, *place.region(location))
+def site_name(names: Names, instance: str, location: str, *, first: str) -> str:
+    """`first`: the stack's region, which a name does not say."""
+    return names.of("app", instance, *in_name(location, first=first))
 
 
 def site_host(place: Place, instance: str, location: str) -> str:
     """The default host of a site, e.g. "app-assets-prod-instance-1.azurewebsites.net"."""
-    return f"{site_name(place, instance, location)}.azurewebsites.net"
+    return f"{site_name(place.names, instance, location, first=place.location)}.azurewebsites.net"
 
 
 def process_name(names: Names, process: str) -> str:
@@ -103,7 +104,7 @@ class App(pulumi.ComponentResource):
         self._args = args
         plans = self._plans()
         self.site_names = {
-            instance: site_name(args.place, instance, region.location)
+            instance: site_name(args.place.names, instance, region.location, first=args.place.location)
             for instance, region in args.instances.items()
         }
         self.site_hosts = {
@@ -159,7 +160,7 @@ class App(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         site = web.WebApp(
             f"{self.pulumi_resource_name}-{instance}",
-            name=site_name(place, instance, region.location),
+            name=self.site_names[instance],
             resource_group_name=place.resource_group,
             location=region.location,
             kind="app,linux,container",

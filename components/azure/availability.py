@@ -6,11 +6,12 @@ as its host has a hash.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import ResourceNotFoundError, map_error
+from azure.core.rest import HttpRequest
 
 from components.azure.faults import asking
 from components.azure.login import PATIENCE, PUBLIC, Clients, credential
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from azure.mgmt.keyvault import KeyVaultManagementClient
 
 
+# Of what no installed client is for, or only one that takes seconds to import.
+API_VERSIONS = {"Microsoft.Storage/storageAccounts": "2024-01-01", "Microsoft.Web/sites": "2025-05-01"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Deleted:
     """A vault that was deleted and not yet purged, as the subscription's list has it."""
@@ -29,10 +34,12 @@ class Deleted:
     until: str  # when Azure purges it
 
 
-def refuse_taken(names: Names, *, subscription: str, resource_manager: str = PUBLIC) -> None:
-    """Raises `TargetError` if vault, registry or server are not there and cannot be made. Changes nothing.
+def refuse_taken(
+    names: Names, sites: Iterable[str], *, subscription: str, resource_manager: str = PUBLIC
+) -> None:
+    """Raises `TargetError` if one of them is not there and cannot be made. Changes nothing.
 
-    Also if that cannot be known: who may not ask gets no preview.
+    `sites`: the web apps' names. Also if it cannot be known: who may not ask gets no preview.
     """
     clients = Clients(subscription, resource_manager)
     _refuse_taken_vault(names, subscription, resource_manager)
@@ -41,8 +48,10 @@ def refuse_taken(names: Names, *, subscription: str, resource_manager: str = PUB
         names.of("cr"),
         "container registry",
         clients.registries.registries.get,
-        lambda name: clients.registries.registries.check_name_availability(
-            {"name": name, "type": "Microsoft.ContainerRegistry/registries"}
+        lambda name: (
+            clients.registries.registries.check_name_availability(
+                {"name": name, "type": "Microsoft.ContainerRegistry/registries"}
+            ).name_available
         ),
     )
     _refuse(
@@ -50,10 +59,40 @@ def refuse_taken(names: Names, *, subscription: str, resource_manager: str = PUB
         names.of("psql"),
         "PostgreSQL server",
         clients.postgres.servers.get,
-        lambda name: clients.postgres.name_availability.check_globally(
-            {"name": name, "type": "Microsoft.DBforPostgreSQL/flexibleServers"}
+        lambda name: (
+            clients.postgres.name_availability.check_globally(
+                {"name": name, "type": "Microsoft.DBforPostgreSQL/flexibleServers"}
+            ).name_available
         ),
     )
+    for name, what, kind in (
+        (names.of("st"), "storage account", "Microsoft.Storage/storageAccounts"),
+        *((site, "web app", "Microsoft.Web/sites") for site in sites),
+    ):
+        _refuse(names, name, what, *_asked_plainly(clients, kind))
+
+
+def _asked_plainly(clients: Clients, kind: str) -> tuple[Callable[[str, str], Any], Callable[[str], bool]]:
+    """Get and check for `_refuse`, by the resource manager's own words for a type of resource."""
+    subscription, (provider, _, collection) = f"/subscriptions/{clients.subscription}", kind.partition("/")
+
+    def ask(method: str, path: str, body: dict[str, str] | None = None) -> Any:
+        request = HttpRequest(
+            method, f"{subscription}{path}", params={"api-version": API_VERSIONS[kind]}, json=body
+        )
+        response = clients.registries.send_request(request)
+        map_error(response.status_code, response, {404: ResourceNotFoundError})
+        response.raise_for_status()
+        return response.json()
+
+    def get(group: str, name: str) -> Any:
+        return ask("GET", f"/resourceGroups/{group}/providers/{provider}/{collection}/{name}")
+
+    def check(name: str) -> bool:
+        path = f"/providers/{provider}/checkNameAvailability"
+        return ask("POST", path, {"name": name, "type": kind})["nameAvailable"]
+
+    return get, check
 
 
 def _refuse(
@@ -63,7 +102,7 @@ def _refuse(
         try:
             get(names.of("rg"), name)
         except ResourceNotFoundError:
-            taken = not check(name).name_available
+            taken = not check(name)
         else:
             return  # the stack's own
     if taken:

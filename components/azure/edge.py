@@ -30,7 +30,7 @@ COMPRESSED = (
     "text/xml",
 )
 # "Web Application Firewall DRS rule groups and rules": the newest of each kind that is generally available.
-MANAGED_RULES = {"Microsoft_DefaultRuleSet": "2.1", "Microsoft_BotManagerRuleSet": "1.1"}
+MANAGED_RULES = {"Microsoft_DefaultRuleSet": "2.2", "Microsoft_BotManagerRuleSet": "1.1"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,5 +25,9 @@ class Place:
     guard: bool  # prod: what holds data cannot be deleted
 
     def region(self, location: str) -> tuple[str, ...]:
-        """What a name says of its region: nothing in the first, so that a second one changes no name."""
-        return () if location == self.location else (location,)
+        return in_name(location, first=self.location)
+
+
+def in_name(location: str, *, first: str) -> tuple[str, ...]:
+    """What a name says of its region: nothing in the first, so that a second one changes no name."""
+    return () if location == first else (location,)

@@ -148,23 +148,66 @@ class Rotation:
                 )
             time.sleep(self._pause)
 
+    def strangers(self) -> dict[str, str]:
+        """Origins that are no instances any more → their hosts; the engine deletes them after the release."""
+        with asking(f"list the origins of {self._at[1]}"):
+            listed = list(self._clients.front_door.afd_origins.list_by_origin_group(*self._at))
+        known = set(self._origins.values())
+        return {
+            origin.name: origin.properties.host_name or ""
+            for origin in listed
+            if origin.name is not None and origin.name not in known and origin.properties is not None
+        }
+
+    def retire(self, strangers: Mapping[str, str], *, timeout: float) -> None:
+        """Returns when Front Door sends them nothing any more, so that they can be deleted."""
+        deadline = time.monotonic() + timeout
+        enabled = [name for name in strangers if word(self._read(name).enabled_state) == ENABLED]
+        for name in enabled:
+            self._change(name, DISABLED, deadline)
+        for name in strangers:
+            self._settle(name, DISABLED, deadline)
+        # What an earlier try has taken out may have been silent for long.
+        since = self._clock() - (timedelta() if enabled else LAG + 2 * MINUTE)
+        while True:
+            minutes, now = self._metric("OriginRequestCount", "Total", since), self._clock()
+            asked = [
+                name
+                for name, host in strangers.items()
+                if not quiet(minutes, host, since=since, now=now, wanted=self._quiet_minutes)
+            ]
+            if not asked:
+                return
+            if time.monotonic() > deadline:
+                raise TargetError(
+                    f"{asked[0]} is no instance any more, but after {timeout:g} s Front Door counts requests "
+                    f"to it, or has not counted yet; raise relevo:limits.drainSeconds."
+                )
+            time.sleep(min(10.0, 5 * self._pause))
+
     # -- control plane ---------------------------------------------------------------------------------
     def _set(self, name: str, state: str, deadline: float) -> None:
         """Also after a kill in the middle: the state is asked for again only where it is another."""
-        from azure.mgmt.cdn import models
-
         origin = self._origins[name]
         if word(self._origin(name).enabled_state) != state:
             if state == DISABLED:
                 self._refuse_to_empty(name)
-            change = models.AFDOriginUpdateParameters(
-                properties=models.AFDOriginUpdatePropertiesParameters(enabled_state=state)
-            )
-            with asking(f"set the origin {origin} to {state}"):
-                poller = self._clients.front_door.afd_origins.begin_update(*self._at, origin, change)
-                poller.wait(max(1.0, deadline - time.monotonic()))
+            self._change(origin, state, deadline)
+        self._settle(origin, state, deadline)
+
+    def _change(self, origin: str, state: str, deadline: float) -> None:
+        from azure.mgmt.cdn import models
+
+        change = models.AFDOriginUpdateParameters(
+            properties=models.AFDOriginUpdatePropertiesParameters(enabled_state=state)
+        )
+        with asking(f"set the origin {origin} to {state}"):
+            poller = self._clients.front_door.afd_origins.begin_update(*self._at, origin, change)
+            poller.wait(max(1.0, deadline - time.monotonic()))
+
+    def _settle(self, origin: str, state: str, deadline: float) -> None:
         while True:
-            found = self._origin(name)
+            found = self._read(origin)
             now, provisioning = word(found.enabled_state), word(found.provisioning_state)
             deployment = word(found.deployment_status)
             if "Failed" in (provisioning, deployment):
@@ -197,7 +240,9 @@ class Rotation:
         )
 
     def _origin(self, name: str) -> Any:
-        origin = self._origins[name]
+        return self._read(self._origins[name])
+
+    def _read(self, origin: str) -> Any:
         with asking(f"read the origin {origin}"):
             return self._clients.front_door.afd_origins.get(*self._at, origin).properties
 

@@ -392,6 +392,8 @@ class ArmStandIn:
 
     # sites
     def _site(self, request: _Request) -> _Answer:
+        if request.path[0] not in self.sites:
+            return _Answer(404, {"error": {"code": "ResourceNotFound", "message": "no such site"}})
         site = self.sites[request.path[0]]
         if request.method == "PATCH":
             patch = web.SitePatchResource(json.loads(request.body))

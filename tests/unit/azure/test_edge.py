@@ -191,7 +191,7 @@ def test_no_address_is_served_before_its_firewall_is_on(engine: StandInEngine) -
                 "managedRuleSets": [
                     {
                         "ruleSetType": "Microsoft_DefaultRuleSet",
-                        "ruleSetVersion": "2.1",
+                        "ruleSetVersion": "2.2",
                         "ruleSetAction": "Block",
                     },
                     {

@@ -123,7 +123,7 @@ def build(
 ) -> Built:
     asked: list[Any] = []
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(availability, "refuse_taken", lambda names, **where: asked.append((names, where)))
+        patched.setattr(availability, "refuse_taken", lambda *named, **where: asked.append((*named, where)))
         patched.setattr(origins, "found", lambda names, **where: in_rotation or {})
         patched.setattr(disk, "gigabytes", lambda wanted, names, **where: wanted)
         target = engine.build(lambda: azure.compose(stack, ROOT, settings_of(stack, **changed)))
@@ -246,9 +246,10 @@ def test_what_holds_data_is_guarded_in_prod_alone(built: Built) -> None:
     assert guarded == (set(DATA) if built.target.stack == "prod" else set())
 
 
-def test_the_name_is_asked_for_where_the_login_is(built: Built) -> None:
-    ((names, where),) = built.asked
+def test_the_names_are_asked_for_where_the_login_is(built: Built) -> None:
+    ((names, web_apps, where),) = built.asked
     assert names.of("kv") == f"kv-prestamos-{built.target.stack}"
+    assert sorted(web_apps) == sorted(each["name"] for each in built.inputs("web:WebApp"))
     assert where == {"subscription": SUBSCRIPTION, "resource_manager": "https://management.azure.com"}
 
 
@@ -312,7 +313,7 @@ def test_an_image_that_the_up_builds_is_what_runs_everywhere(
     folder = tmp_path / ".relevo" / "artefacts" / f"app@{DIGEST}" / "image"
     folder.mkdir(parents=True)
     (folder / "recipe.json").write_text(json.dumps({"tag": "v2", "arguments": {}}))
-    monkeypatch.setattr(availability, "refuse_taken", lambda names, **where: None)
+    monkeypatch.setattr(availability, "refuse_taken", lambda *named, **where: None)
     monkeypatch.setattr(origins, "found", lambda names, **where: {})
     monkeypatch.setattr(disk, "gigabytes", lambda wanted, names, **where: wanted)
     engine = stand_in()

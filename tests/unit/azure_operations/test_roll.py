@@ -55,6 +55,21 @@ def test_two_instances_are_rolled_with_one_in_rotation_at_any_time(
     ]
 
 
+def test_a_removed_instance_serves_until_the_release_is_on_all_others_and_is_drained_then(
+    operations: AzureOperations, azure: ArmStandIn, wanted: Deployment
+) -> None:
+    site = azure.site("app-assets-test-3")
+    removed = azure.origin(
+        "instance-3", instance="instance-3", site=site.name, host=f"{site.name}.azurewebsites.net"
+    )
+    _rolled(operations, "instance-1", wanted)
+    assert removed.state == "Enabled"
+    _rolled(operations, "instance-2", wanted)
+    assert removed.state == "Disabled"
+    _rolled(operations, "instance-2", wanted)
+    assert len(azure.asked("^PATCH .*origins/instance-3")) == 1
+
+
 def test_one_request_gives_a_site_its_image_its_settings_and_its_command(
     operations: AzureOperations, azure: ArmStandIn, images: list[str], wanted: Deployment
 ) -> None:
@@ -304,6 +319,35 @@ def test_a_drained_instance_is_one_that_front_door_counts_no_request_of(
     azure.health = {first: {NOON + n * MINUTE: 100.0 for n in range(5000)}}
     rotation.add("instance-1", timeout=10)
     assert rotation.contains("instance-1")
+
+
+def test_a_removed_instance_is_gone_only_once_front_door_counts_no_request_of_it(
+    azure: ArmStandIn, facts: dict[str, Any]
+) -> None:
+    clock = (NOON + timedelta(seconds=20 * n) for n in itertools.count())
+    hosts = {name: site["host"] for name, site in facts["sites"].items() if site["host"]}
+    left, removed = hosts["instance-1"], hosts["instance-2"]
+    rotation = Rotation(
+        Clients(SUBSCRIPTION),
+        group="rg",
+        profile="afd",
+        origin_group="app",
+        origins={"instance-1": "instance-1"},
+        hosts=hosts,
+        public_url=azure.public_url,
+        probe=facts["app"]["probe"],
+        clock=lambda: next(clock),
+        pause=0.01,
+    )
+    strangers = rotation.strangers()
+    assert strangers == {"instance-2": removed}
+    everything = {left: {NOON + n * MINUTE: 30.0 for n in range(1000)}}
+    azure.counts = {**everything, removed: {NOON + n * MINUTE: 1.0 for n in range(1000)}}
+    with pytest.raises(TargetError, match=r"^instance-2 is no instance any more, but after 0\.3 s"):
+        rotation.retire(strangers, timeout=0.3)
+    azure.counts = everything
+    rotation.retire(strangers, timeout=10)
+    assert azure.origins["instance-2"].state == "Disabled"
 
 
 # -- further processes ---------------------------------------------------------------------------------
