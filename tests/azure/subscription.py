@@ -90,10 +90,10 @@ class StandInSubscription(ArmStandIn):
             self._follow()
         parts = urlsplit(url)
         host = parts.hostname or ""
-        if host.endswith(EDGE) and (fault := self.broken.get(parts.path)):
-            return arm_stand_in._Answer(500, {"error": fault})
         if host.endswith(EDGE):
             instance = self._hosts.get(host)
+            if not instance and (fault := self.broken.get(parts.path)):
+                return arm_stand_in._Answer(500, {"error": fault})
             return self.public(f"/verify/{instance}{parts.path}" if instance else parts.path, headers)
         if found := VAULT.search(parts.path):
             return self._availability(parts.path, found[2])

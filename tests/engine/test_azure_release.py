@@ -6,16 +6,20 @@ The engine, the program, every step and Microsoft's clients are real; what they 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from components.release import record
+from components.release.context import APPROVED
 from tests.azure import home
 from tests.azure.project import AzureProject
 from tests.azure.stand_in import StandInAzure
-from tests.azure.subscription import FIRST, SECOND, StandInSubscription, manifest
+from tests.azure.subscription import FIRST, SECOND, StandInSubscription, labels, manifest
 
 
 class Stack:
@@ -46,6 +50,25 @@ class Stack:
             for origin in self.azure.origins.values()
             if origin.state == "Enabled"
         }
+
+    def mend(self) -> None:
+        """Nothing fails any more."""
+        self.azure.broken, self.azure.unreadable = {}, {}
+        self.azure.fail_no_more()
+        self.project.environment.pop(APPROVED, None)
+        for site in self.azure.sites.values():
+            site.crashing = {}
+
+    def record(self) -> list[record.Entry]:
+        return record.parse(self.azure.blob("logbook", "record.jsonl").download_blob().readall())
+
+    def failed(self) -> tuple[record.Entry, str]:
+        """What failed last, and the verdict on its release; of what was refused there is none."""
+        entries = self.record()
+        (last,) = [entry for entry in entries if entry.event in ("step failed", "attempt refused")][-1:]
+        current = record.current(record.releases(entries))
+        assert current is not None
+        return last, current.verdict if current.id == last.release else "none"
 
     @property
     def migrations(self) -> list[str]:
@@ -85,39 +108,145 @@ def prod(new_stack: Callable[[str], Stack]) -> Stack:
     return stack
 
 
-def test_a_release_a_failing_step_and_the_way_back_on_two_instances(qa: Stack) -> None:
+@dataclass(frozen=True)
+class Fault:
+    """`step` fails by `told` once `begin` has been done; then `serving`: versions of the two instances."""
+
+    step: str
+    begin: Callable[[Stack], object]
+    told: str
+    serving: tuple[str, str] = ("v1", "v1")
+    verdict: str = "failed"
+
+
+def broken(name: str, told: str = "no space left on device") -> Callable[[Stack], object]:
+    return lambda stack: stack.azure.broken.update({name: told})
+
+
+def crashing(instance: int) -> Callable[[Stack], object]:
+    def begin(stack: Stack) -> None:
+        image = stack.project.image(stack.digests["v2"])
+        site = stack.azure.origins[f"instance-{instance}"].site
+        stack.azure.sites[site].crashing[image] = ["[ERROR] Worker failed to boot."]
+
+    return begin
+
+
+FAULTS = (
+    Fault(
+        "open-record",
+        lambda stack: stack.project.environment.update({APPROVED: "another"}),
+        "RELEVO_APPROVED_PREVIEW is another, but this release is",
+        verdict="none",
+    ),
+    Fault("preflight", broken("django_facts.py"), "cannot be loaded (no space left on device)"),
+    Fault("backup", broken("dump"), "no space left on device"),
+    Fault("check", broken("check"), "manage.py check --deploy --fail-level ERROR exited 1"),
+    Fault("rewind", broken("schema"), "migrations cannot be read (no space left on device)"),
+    Fault("migrate", broken("migrate", "django.db.utils.OperationalError: lock timeout"), "lock timeout"),
+    Fault("after-migrate-1", broken("smoke_user"), "manage.py smoke_user exited 1"),
+    Fault(
+        "previous-version",
+        lambda stack: stack.azure.unreadable.update({"v1": "status is 500, but expected 200"}),
+        "v1, which still serves, fails on the schema of v2",
+    ),
+    Fault("roll-instance-1", crashing(1), "instance-1 serves v1 again"),
+    Fault("roll-instance-2", crashing(2), "instance-2 serves v1 again", ("v2", "v1")),
+    Fault("smoke", broken("/docs/"), "status is 500, but expected 200", ("v2", "v2")),
+    Fault(
+        "close-record",
+        lambda stack: stack.azure.fail("GET", "/acr/v1/", status=403, times=9),
+        "403",
+        ("v2", "v2"),
+        verdict="succeeded",  # what serves is good, whatever it takes to tidy up after it
+    ),
+)
+
+
+def test_each_step_that_fails_stops_the_release_and_the_next_up_goes_on_from_there(qa: Stack) -> None:
     assert qa.serving() == {"instance-1": "v1", "instance-2": "v1"}
     assert qa.migrations == ["0001"]
-    assert qa.azure.fewest_in_rotation == 1
 
-    qa.azure.broken = {"migrate": "django.db.utils.OperationalError: lock timeout"}
-    output = qa.release("v2", status=1)
-    assert "lock timeout" in output
-    assert qa.serving() == {"instance-1": "v1", "instance-2": "v1"}
-    assert qa.migrations == ["0001"]
+    qa.project.pin_digest(qa.digests["v2"])
+    for fault in FAULTS:
+        fault.begin(qa)
+        output = qa.project.release_alone(status=1)
+        assert fault.told in output, fault.step
+        assert tuple(qa.serving().values()) == fault.serving, fault.step
+        entry, verdict = qa.failed()
+        assert fault.told in (entry.error or ""), fault.step
+        assert entry.step == (fault.step if verdict != "none" else None)
+        assert verdict == fault.verdict, fault.step
+        qa.mend()
+    qa.project.release_alone()
 
-    qa.azure.broken = {}
-    qa.azure.unreadable = {"v1": '"it is ready" GET /: status is 500, but expected 200'}
-    output = qa.release("v2", status=1)
-    assert "v1, which still serves, fails on the schema of v2" in output
-    assert qa.serving() == {"instance-1": "v1", "instance-2": "v1"}
-
-    qa.azure.unreadable = {}
-    qa.release("v2")
     assert qa.serving() == {"instance-1": "v2", "instance-2": "v2"}
     assert qa.migrations == ["0001", "0002"]
+    assert qa.azure.fewest_in_rotation == 1
+    last = record.current(record.releases(qa.record()))
+    assert last is not None
+    assert last.verdict == "succeeded"
+    done = Counter(
+        entry.step for entry in qa.record() if (entry.event, entry.release) == ("step done", last.id)
+    )
+    assert set(done.values()) == {1}  # no step ran again that had ended well
 
-    output = qa.release("v1")
-    assert "v2 → v1" in output
-    assert qa.serving() == {"instance-1": "v1", "instance-2": "v1"}
+
+def test_new_instances_get_the_release_before_traffic_and_the_way_back_is_a_pin(qa: Stack) -> None:
+    made, asked = len(qa.store.journal()), len(qa.azure.requests)
+    qa.project.set("instances", 8)
+    assert "v2 → v1" in qa.release("v1")
+    names = [f"instance-{number}" for number in range(1, 9)]
+    assert qa.serving() == dict.fromkeys(names, "v1")
     assert qa.migrations == ["0001"]
     assert qa.azure.fewest_in_rotation == 1
 
-    made = {document["id"] for document in qa.store.resources()}
+    origins = {
+        entry["id"].rpartition("/")[2]: entry["inputs"]["enabledState"]
+        for entry in qa.store.journal("create")
+        if "/originGroups/app/origins/" in entry["id"]
+    }
+    assert origins == {name: "Enabled" if name in names[:2] else "Disabled" for name in names}
+    assert len(qa.store.journal()) > made
+    patched = [
+        request.partition("?")[0].rpartition("/")[2]
+        for request in qa.azure.requests[asked:]
+        if request.startswith("PATCH ") and ("/sites/" in request or "/origins/" in request)
+    ]
+    for name in names[2:]:
+        assert patched.index(qa.azure.origins[name].site) < patched.index(name)
+
+
+def test_removed_instances_leave_rotation_before_they_go_and_all_can_be_destroyed(qa: Stack) -> None:
+    made = len(qa.store.journal())
+    sites = {name: origin.site for name, origin in qa.azure.origins.items()}
+    qa.project.set("instances", 2)
+    qa.project.up_at_once()
+    assert qa.serving() == {"instance-1": "v1", "instance-2": "v1"}
+    assert set(qa.azure.sites) == {sites["instance-1"], sites["instance-2"]}
+    gone = [entry["id"] for entry in qa.store.journal()[made:] if entry["operation"] == "delete"]
+    for number in range(3, 9):
+        (origin,) = (at for at, id_ in enumerate(gone) if id_.endswith(f"/app/origins/instance-{number}"))
+        (site,) = (at for at, id_ in enumerate(gone) if id_.endswith(f"/sites/{sites[f'instance-{number}']}"))
+        assert origin < site
+
+    created = Counter(entry["id"] for entry in qa.store.journal("create"))
+    assert set(created.values()) == {1}
     qa.project.destroy()
-    left = {document["token"] for document in qa.store.resources()}
-    assert len(made) > 100
-    assert left == set()
+    assert qa.store.resources() == []
+
+
+def test_dev_builds_the_image_of_a_pinned_artefact_and_releases_it(new_stack: Callable[[str], Stack]) -> None:
+    dev = new_stack("dev")
+    dev.project.pin_artefact(labels(manifest("v3", FIRST)))
+    dev.project.up_at_once()
+    assert dev.serving() == {"instance-1": "v3", "instance-2": "v3"}
+    (pushed,) = dev.store.journal("push")
+    placed = {site.image for site in dev.azure.sites.values()}
+    assert placed == {f"DOCKER|{dev.project.image(pushed['digest'])}"}
+    dev.project.preview("--expect-no-changes")
+    dev.project.destroy()
+    assert dev.store.resources() == []
 
 
 def test_a_resource_that_fails_stops_the_up_before_anything_is_released(prod: Stack) -> None:
