@@ -57,7 +57,10 @@ def recover(project: Project, stack: str, *, say: Callable[[str], None]) -> None
     # What was approved is the release that failed; that it is gone back from was decided with the setting.
     variables = {DECIDED: logbook.now().isoformat(), APPROVED: ""}
     pin.pin(configuration, target.image)
-    _propose(project, stack, wanted, say)
+    try:
+        _propose(project, stack, wanted, say)
+    except (RelevoError, OSError) as fault:  # the version that serves comes before its pull request
+        say(f"no branch was made: {fault}")
     try:
         engine.run(project, "up", "--stack", stack, "--yes", variables=variables)
     except RelevoError as fault:

@@ -10,7 +10,7 @@ import pytest
 from components.release.context import APPROVED, DECIDED
 from components.release.spec import Receiver
 from components.target import Deployment
-from relevo import engine, operating, pin, recovery
+from relevo import engine, operating, pin, proposal, recovery
 from relevo.errors import RelevoError
 from relevo.project import Project
 from tests.unit.release.conftest import VERSIONS, opened, released
@@ -101,6 +101,19 @@ def test_the_last_good_artefact_is_pinned_and_released(desk: Callable[..., Desk]
     assert variables[DECIDED]
     assert variables[APPROVED] == ""  # the approval was for the release that failed
     assert made.said[-1] == "v1 serves again, and is pinned; v2 is not released"
+
+
+def test_a_branch_that_git_cannot_make_does_not_keep_the_stack_from_coming_back(
+    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RelevoError("the branch cannot be committed.")
+
+    monkeypatch.setattr(proposal, "propose", refuse)
+    made = desk()
+    made.recover()
+    assert "no branch was made: the branch cannot be committed." in made.said
+    assert len(made.asked) == 1
 
 
 def test_nothing_is_touched_where_no_instance_was_reached(desk: Callable[..., Desk]) -> None:
