@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from components.release import record
-from components.release.record import ROLL, Release
+from components.release import previous, record
+from components.release.record import ROLL, WAYS_BACK, Release
 
 SMOKE = "smoke"
-WAYS_BACK = ("rollback", "recovery")
+EXPOSED = ("rewind", previous.STEP)  # after these what serves may not be able to live with the schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,9 @@ def due(known: Sequence[Release], pinned: str | None) -> Recovery | str:
         return f"{failed.version} failed, but is not pinned any more, so somebody has it in hand"
     step = failed.failed_step or "the beginning"
     if not step.startswith(ROLL) and step != SMOKE:
-        return f"{failed.version} failed in {step}, before an instance was replaced: what served still serves"
+        but = ", on a schema that it may fail on: go on or back at once" if step in EXPOSED else ""
+        said = f"{failed.version} failed in {step}, before an instance was replaced: what served still serves"
+        return f"{said}{but}"
     target = record.last_good(known)
     if target is None:
         return f"{failed.version} failed, and no release before it has succeeded"
