@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)\}")
-BUILT_IN = ("run.id", "release.version")
+BUILT_IN = ("run.id", "run.number", "release.version")
 SAFE = ("GET", "HEAD", "OPTIONS")  # "Safe Methods", RFC 9110
 
 

@@ -7,6 +7,7 @@ import fnmatch
 import json
 import mimetypes
 import re
+import secrets
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -80,11 +81,15 @@ class Runner:
         headers: Mapping[str, str] | None = None,
         over: Callable[[], bool] = lambda: False,
     ) -> None:
-        secrets = {name: secret(name) for name in scenario.secrets()}
+        known = {name: secret(name) for name in scenario.secrets()}
         self._scenario = scenario
-        self._masked = Masking(secrets.values())
-        self._values: dict[str, Any] = {"run.id": uuid.uuid4().hex, "release.version": version}
-        self._values |= {f"secret.{name}": value for name, value in secrets.items()}
+        self._masked = Masking(known.values())
+        self._values: dict[str, Any] = {
+            "run.id": uuid.uuid4().hex,
+            "run.number": f"{secrets.randbelow(10**12):012}",
+            "release.version": version,
+        }
+        self._values |= {f"secret.{name}": value for name, value in known.items()}
         for name, value in scenario.variables.items():
             self._values[name] = self._fill(value)
         self._base_url = base_url

@@ -1,8 +1,9 @@
-"""The example backend by itself: its own tests on PostgreSQL, and a real cache that goes and comes back."""
+"""The example backend by itself: its own tests, its smoke scenario, and a cache that goes and comes back."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from components.release.scenario import parse
+from components.release.verification import Runner, ScenarioFailed
 from tests.e2e import servers
 from tests.e2e.releases import EXAMPLE
 
@@ -23,6 +26,7 @@ def environment(new_database: Callable[[], str], tmp_path_factory: pytest.TempPa
         "DEBUG": "true",
         "DATABASE_URL": new_database(),
         "STATIC_ROOT": str(tmp_path_factory.mktemp("static")),
+        "MEDIA_ROOT": str(tmp_path_factory.mktemp("media")),
         "SMOKE_PASSWORD": "only for this test",
         "LOG_LEVEL": "CRITICAL",
     }
@@ -38,6 +42,56 @@ def manage(python: Path, environment: dict[str, str], *arguments: str) -> None:
 
 def test_its_own_tests_pass(python: Path, environment: dict[str, str]) -> None:
     manage(python, environment, "test")
+
+
+def test_its_scenario_passes_on_the_real_import_and_finds_a_row_that_arrives_wrong(
+    python: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    manage(python, environment, "migrate", "--verbosity", "0")
+    manage(python, environment, "smoke_user")
+    scenario = parse((EXAMPLE / "smoke.yaml").read_text(), "smoke.yaml")
+    broken = tmp_path / "broken"
+    shutil.copytree(EXAMPLE, broken, ignore=shutil.ignore_patterns(".venv", "media"))
+    views = broken / "imports" / "views.py"
+    right, wrong = "model(**row, **marks)", 'model(**{**row, "name": row["name"].lstrip("0")}, **marks)'
+    assert right in views.read_text()
+    views.write_text(views.read_text().replace(right, wrong))
+
+    def ran(project: Path) -> tuple[list[str], str | None]:
+        """The requests' names, and the fault; what the run has left is nothing but what is always there."""
+        with servers.gunicorn(
+            python, project, environment, "config.wsgi:application", "/healthz/"
+        ) as address:
+            fault = None
+            try:
+                results = Runner(
+                    scenario, base_url=address, version="v1", secret=environment.__getitem__
+                ).run(scenario.checks)
+            except ScenarioFailed as failed:
+                results, fault = failed.results, str(failed)
+            login = {"username": "smoke", "password": environment["SMOKE_PASSWORD"]}
+            token = httpx.post(f"{address}/api/token/", json=login).json()["access"]
+            client = httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"})
+            left = client.get("/api/assets/").json()["results"]
+            assert [asset["code"] for asset in left] == ["SMOKE"]
+            assert client.get("/api/imports/").json()["count"] == 0
+            assert not [path for path in Path(environment["MEDIA_ROOT"]).rglob("*") if path.is_file()]
+            return [result.name for result in results], fault
+
+    (check,) = scenario.checks
+    parts = (scenario.steps, check.steps, check.cleanup, scenario.cleanup)
+    assert ran(EXAMPLE) == ([step.name for part in parts for step in part], None)
+
+    names, fault = ran(broken)
+    assert fault is not None
+    assert fault.startswith(
+        'import: "its rows have arrived" GET /api/assets/?category=SMOKE-{run.number}: row 4'
+    )
+    assert fault.endswith(': name is "42", but expected "0042"')
+    assert names[-4:] == [
+        "its rows have arrived",
+        *(step.name for step in (*check.cleanup, *scenario.cleanup)),
+    ]
 
 
 def test_the_catalogue_is_served_while_the_cache_goes_and_comes_back(

@@ -10,14 +10,17 @@ from rest_framework.response import Response
 from rest_framework.serializers import ModelSerializer
 
 from assets import catalogue
+from assets.models import Asset
 from assets.serializers import AssetSerializer
 from audit.models import AuditEntry
 from audit.views import VisibleRows
+from employees.models import Employee
 from employees.serializers import EmployeeSerializer
 from imports import workbook
 from imports.models import Import
 from imports.serializers import FaultsSerializer, ImportSerializer, UploadSerializer
-from smoke.models import is_smoke_user
+from ops.permissions import SmokeUserOnly
+from smoke.models import SMOKE_KEY, is_smoke_user
 
 _upload = extend_schema(
     request={"multipart/form-data": UploadSerializer},
@@ -68,6 +71,20 @@ class ImportViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, VisibleRow
             fault = workbook.Fault(None, None, key, "Somebody else has just saved one of these rows.")
             return _refusal(status.HTTP_409_CONFLICT, fault)
         return Response(ImportSerializer(done).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=None, responses={204: None})
+    @action(detail=False, methods=["delete"], permission_classes=[SmokeUserOnly])
+    def smoke(self, request: Request) -> Response:
+        """Remove all smoke imports with their workbooks and rows. Their audit entries stay."""
+        with transaction.atomic():
+            for model, key in ((Asset, "code"), (Employee, "number")):
+                model.objects.filter(smoke=True).exclude(**{key: SMOKE_KEY}).delete()
+            for done in self.get_queryset().select_for_update():
+                AuditEntry.objects.record("import.removed", done, actor=request.user)
+                done.workbook.delete(save=False)  # before the commit: a failure is found again
+                done.delete()
+            transaction.on_commit(catalogue.changed)
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 def _refusal(code: int, *faults: workbook.Fault) -> Response:

@@ -6,7 +6,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException
-from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -15,16 +15,12 @@ from audit.models import AuditEntry
 from audit.views import VisibleRows
 from loans.models import Loan
 from loans.serializers import LoanSerializer
+from ops.permissions import SmokeUserOnly
 from smoke.models import is_smoke_user
 
 
 class Conflict(APIException):
     status_code = status.HTTP_409_CONFLICT
-
-
-class SmokeUserOnly(BasePermission):
-    def has_permission(self, request: Request, view) -> bool:
-        return is_smoke_user(request.user)
 
 
 class LoanFilter(filters.FilterSet):

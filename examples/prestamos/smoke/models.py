@@ -5,6 +5,7 @@ from typing import Self
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import models
 
+SMOKE_KEY = "SMOKE"  # code of the asset and number of the employee that are always there for it
 GROUP = "smoke"  # the controlled user is whoever is in it; `manage.py smoke_user` makes both
 
 

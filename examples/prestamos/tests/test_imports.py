@@ -2,6 +2,7 @@ import io
 import tempfile
 import zipfile
 from pathlib import Path
+from unittest import mock
 
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -11,7 +12,7 @@ from assets.models import Asset
 from audit.models import AuditEntry
 from employees.models import Employee
 from imports.models import Import
-from tests.base import Site, client_of
+from tests.base import Site, client_of, smoke_user
 
 
 def workbook(*rows: tuple) -> SimpleUploadedFile:
@@ -102,3 +103,18 @@ class ImportTests(Site):
         reader.user_permissions.set(Permission.objects.filter(codename__in=["add_import", "view_import"]))
         self.client = client_of(reader)
         self.assertEqual(self.upload(("code", "name"), ("A", "n")).status_code, 403)
+
+    def test_what_the_smoke_user_imports_is_hidden_and_can_be_removed_whole(self) -> None:
+        self.upload(("code", "name"), ("PH-1", "Phone"))
+        with mock.patch.dict("os.environ", SMOKE_PASSWORD="a-long-password"):
+            clerk, self.client = self.client, client_of(smoke_user())
+        self.assertEqual(self.upload(("code", "name"), ("S-1", "of the smoke test")).status_code, 201)
+        seen = [row["code"] for row in clerk.get("/api/assets/").data["results"]]
+        self.assertEqual(seen, ["LAP-1", "PH-1"])
+        self.assertEqual(clerk.delete("/api/imports/smoke/").status_code, 403)
+        for _ in range(2):
+            self.assertEqual(self.client.delete("/api/imports/smoke/").status_code, 204)
+        self.assertEqual(set(Asset.objects.values_list("code", flat=True)), {"LAP-1", "PH-1", "SMOKE"})
+        self.assertEqual(Import.objects.get().imported_by, "clerk")
+        self.assertEqual(len(list(self.media.rglob("*.xlsx"))), 1)
+        self.assertTrue(AuditEntry.objects.get(action="import.removed").smoke)

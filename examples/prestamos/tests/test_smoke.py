@@ -47,7 +47,9 @@ class SmokeTests(Site):
         answer = self.smoke.post("/api/loans/", {"asset": "LAP-1", "employee": "7"})
         self.assertEqual(answer.status_code, 400)
         self.assertEqual(self.assign(asset="SMOKE", employee="SMOKE").status_code, 400)
-        self.assertEqual(self.smoke.post("/api/assets/", {"code": "A", "name": "n"}).status_code, 403)
+        self.assertEqual(self.smoke.post("/api/employees/", {"number": "8", "name": "n"}).status_code, 403)
+        self.assertEqual(self.smoke.post("/api/assets/", {"code": "A", "name": "n"}).status_code, 201)
+        self.assertTrue(Asset.objects.get(code="A").smoke)
 
     def test_its_loans_are_hidden_from_others_and_marked_in_the_audit_log(self) -> None:
         loan = self.lend().data["id"]

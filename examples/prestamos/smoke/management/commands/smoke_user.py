@@ -6,9 +6,12 @@ from django.db import transaction
 
 from assets.models import Asset
 from employees.models import Employee
-from smoke.models import GROUP
+from smoke.models import GROUP, SMOKE_KEY
 
-_PERMISSIONS = ("view_asset", "view_employee", "view_loan", "add_loan", "view_auditentry")
+_PERMISSIONS = (
+    *("view_asset", "view_employee", "view_loan", "view_auditentry", "view_import"),
+    *("add_loan", "add_import", "add_asset"),
+)
 
 
 class Command(BaseCommand):
@@ -30,7 +33,9 @@ class Command(BaseCommand):
         user.is_active, user.is_staff, user.is_superuser = True, False, False
         user.save()
         for model, key, name in ((Asset, "code", "Smoke asset"), (Employee, "number", "Smoke employee")):
-            row, _ = model.objects.get_or_create({"name": name, "smoke": True}, **{key: "SMOKE"})
+            row, _ = model.objects.get_or_create({"name": name, "smoke": True}, **{key: SMOKE_KEY})
             if not row.smoke:
-                raise CommandError(f'{key} "SMOKE" is an ordinary row, but smoke data is needed; rename it.')
+                raise CommandError(
+                    f'{key} "{SMOKE_KEY}" is an ordinary row, but smoke data is needed; rename it.'
+                )
         self.stdout.write("smoke user, employee and asset are there")
