@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from components.release import notices
 from components.release.drill import described, perform
+from components.target import TargetError
 from relevo import operating
 from relevo.errors import RelevoError
 from relevo.project import Project
@@ -18,4 +20,8 @@ def drill(project: Project, stack: str, backup: str | None) -> str:
             raise RelevoError(
                 f"stack {stack} has no backup, but a drill restores one; take one with relevo backup."
             )
-        return described(perform(context, name))
+        try:
+            return described(perform(context, name))
+        except TargetError as fault:
+            notices.tell_on_record(context, "drill-failed", backup=name, error=str(fault))
+            raise

@@ -112,7 +112,8 @@ def _give_up(context: Context, wanted: Recovery, fault: str) -> None:
             error=fault,
             data={"states": states},
         )
-    notices.say(context, failed, f"{context.stack} {REFUSED}", said)
+    told = f"{fault.rstrip('.')}. {'; '.join(states)}."
+    notices.tell_on_record(context, "recovery-failed", failed, target=target.version, error=told)
     raise RelevoError(said)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from components.release import logbook, record, restoration
+from components.release import logbook, notices, record, restoration
 from components.release.context import Context
 from components.release.responsible import who
 from components.target import Beside, Comparison, TargetError
@@ -157,9 +157,11 @@ def _recorded(context: Context, image: str | None, data: Mapping[str, Any]) -> I
         error = " ".join(str(fault).split())
         with contextlib.suppress(TargetError):
             logbook.write(context.operations, "restore failed", image=image, error=error, data=data)
+        notices.tell_on_record(context, "restore-failed", backup=data["backup"], error=error)
         raise
     seconds = time.monotonic() - began
     logbook.write(context.operations, "restore done", image=image, seconds=seconds, data={**data, **more})
+    notices.tell_on_record(context, "restored", backup=data["backup"])
 
 
 def _pin(project: Project, stack: str, image: str | None, say: Say) -> None:

@@ -36,7 +36,10 @@ def release_spec(settings: Settings, root: Path) -> Spec | None:
         limits=Limits(**settings.limits.model_dump()),
         backup_max_age_hours=settings.backup.max_age_hours,
         drill=settings.backup.drill,
-        notify=tuple(Receiver(**receiver.model_dump()) for receiver in settings.notify),
+        notify=tuple(
+            Receiver(**{**receiver.model_dump(), "language": receiver.language or settings.language})
+            for receiver in settings.notify
+        ),
         accept_incompatible=settings.accept_incompatible,
         responsible=settings.responsible,
         pipeline=Pipeline(**settings.pipeline.model_dump()) if settings.pipeline else None,

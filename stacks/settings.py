@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from components.release.audiences import EVERYTHING, WANTED, Audience, Language, News
 from stacks import azure_rules
 from stacks.azure_settings import AzureSection
 from stacks.section import PLACEHOLDER, Section, Text, accepts, at, did_you_mean, invalid
@@ -62,6 +63,7 @@ SecretName = Annotated[str, accepts("a secret's name such as SECRET_KEY", patter
 Identifier = Annotated[
     str, accepts("a PostgreSQL name of lower-case letters, digits and _", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
 ]
+Event = Annotated[News, accepts(f"one of {', '.join(EVERYTHING)}")]
 EntryPoint = Annotated[
     str, accepts("an object such as mysite.wsgi:application", pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
 ]
@@ -330,6 +332,14 @@ class Notification(Section):
     file: Text | None = None
     apprise_secret: SecretName | None = None
     url: Text | None = None
+    audience: Audience = accepts(f"one of {', '.join(WANTED)}", default="all")
+    events: tuple[Event, ...] = accepts(
+        "a list of events, at least one (left out: those of the audience)",
+        min_length=1,
+        default=(),
+        strict=False,
+    )
+    language: Language | None = accepts("en or es", default=None)  # None: the stack's
 
     @field_validator("url")
     @classmethod
@@ -386,6 +396,7 @@ class Settings(Section):
     accept_incompatible: Text | None = None  # the version whose breaking migrations are accepted
     # rollback: a release that fails on an instance or in smoke is followed by one of the last good artefact
     on_failure: Literal["stop", "rollback"] = accepts("stop or rollback", default="stop")
+    language: Language = accepts("en or es", default="en")  # of notifications
     responsible: Text | None = None  # None: the CI actor or the git identity
     state_dir: Text | None = None  # None: .relevo/<stack> beside Pulumi.yaml
 

@@ -88,6 +88,7 @@ class Release:
     done: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # step → its data
     seconds: Mapping[str, float] = field(default_factory=dict)  # step → how long it took
     ended: Mapping[str, str] = field(default_factory=dict)  # step → when it was done
+    told: tuple[str, ...] = ()  # of which events receivers were notified, besides by the step notify
 
 
 def parse(record: bytes) -> list[Entry]:
@@ -144,6 +145,8 @@ def _after(release: Release, entry: Entry) -> Release:
             "seconds": {**release.seconds, entry.step: entry.seconds or 0.0},
             "ended": {**release.ended, entry.step: entry.time},
         }
+    elif entry.event == "notified":
+        changes = {"told": (*release.told, entry.data.get("event", "failed"))}
     elif release.verdict == "succeeded":
         pass  # What serves goes on serving, also when telling somebody of it fails.
     elif entry.event == "step failed":

@@ -102,8 +102,9 @@ def _failure(
     try:
         context.write("step failed", release.id, step=step, seconds=seconds, error=error, data=data)
         context.write("release failed", release.id)
-        told = notices.tell(context, context.current())
-        context.write("notified", release.id, data={"receivers": told})
+        closed = context.current()
+        if closed.verdict == "failed":  # what has succeeded before goes on serving
+            notices.tell_on_record(context, "failed", closed)
     except TargetError as second:
         return StepFailed(f"{error} And this could not be recorded: {hidden(describe(second))}")
     return StepFailed(error, data)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
+
+from components.release import reading
+from components.release.audiences import WANTED, Audience, Language, News
 
 Arguments = tuple[str, ...]
 
@@ -43,12 +46,25 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Receiver:
-    """Who is told; one of the four is set."""
+    """Who is told what, and in which language; one of the first four is set."""
 
     console: bool
     file: str | None
     url: str | None
     apprise_secret: str | None
+    audience: Audience = "all"
+    events: tuple[News, ...] = ()  # empty: those of the audience
+    language: Language = "en"
+
+    def wants(self, news: News) -> bool:
+        if self.console and news == "started":
+            return False  # open-record has just said it there, and what it prints identifies the release
+        return news in (self.events or WANTED[self.audience])
+
+    @property
+    def operates(self) -> bool:
+        """Whether commands and the program's own error lines are of use to it."""
+        return self.audience in ("all", "operations")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +110,16 @@ class Spec:
         data["commands"] = Commands(**{phase: tuple(map(tuple, lists)) for phase, lists in commands.items()})
         data["probe"] = Probe(**data["probe"])
         data["limits"] = Limits(**data["limits"])
-        data["notify"] = tuple(Receiver(**receiver) for receiver in data["notify"])
+        data["notify"] = tuple(_receiver(receiver) for receiver in data["notify"])
         if (pipeline := data["pipeline"]) is not None:
             names = {name: tuple(pipeline[name]) for name in ("checks", "all_but")}
             data["pipeline"] = Pipeline(**{**pipeline, **names})
         for name in ("instances", "processes", "secrets"):
             data[name] = tuple(data[name])
         return cls(**data)
+
+
+def _receiver(data: Mapping[str, Any]) -> Receiver:
+    """Also one that another version of Relevo has described."""
+    told = reading.known(Receiver, data)
+    return Receiver(**{**told, "events": tuple(told.get("events", ()))})

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from components.release import record
+from components.release import notices, record
 from components.release.context import APPROVED, DECIDED, Context, StepFailed
 from components.release.logbook import now
 from components.release.record import Release
@@ -21,6 +21,7 @@ from components.release.running import recorded, run
 from components.target import TargetError
 
 STEP = "open-record"
+TOLD_WITHIN = 5.0  # seconds for telling that it has started, which a release does not wait for longer
 
 
 def open_record(context: Context) -> str:
@@ -35,6 +36,8 @@ def open_record(context: Context) -> str:
             context.write("release opened", release, data=data)
         opened = context.current()
         recorded(context, opened, STEP, announce)
+        if "started" not in opened.told:
+            notices.tell_on_record(context, "started", context.current(), within=TOLD_WITHIN)
         return opened.id
 
 

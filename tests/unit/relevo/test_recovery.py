@@ -60,8 +60,8 @@ class Desk:
 
     def has_failed_loudly(self, printed: str, fault: str) -> None:
         """In the record and to the receivers, with what runs on each instance."""
-        last = self.operations.entries()[-1]
-        assert last.event == "recovery failed"
+        last, told = self.operations.entries()[-2:]
+        assert (last.event, told.event) == ("recovery failed", "notified")
         assert last.error is not None
         assert fault in last.error
         states = ["instance-1 runs v1, out of rotation", f"instance-2 runs {self.version}, out of rotation"]

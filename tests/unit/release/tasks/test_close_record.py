@@ -76,12 +76,13 @@ def test_everybody_is_told_of_the_success_once(operations: StandInOperations, ca
     made, _ = opened(operations, notify=(CONSOLE,))
     perform(made, "close-record", close)
     for _ in range(2):
-        assert perform(made, "notify", notify, once=True) == {"receivers": {"1 (console)": "told"}}
+        done = perform(made, "notify", notify, once=True)
+        assert done == {"event": "done", "receivers": {"1 (console)": "told"}, "tries": {"1 (console)": 1}}
     assert capsys.readouterr().out.count("Release of v1 succeeded") == 1
 
 
 def test_a_step_after_the_end_that_fails_leaves_the_release_good(operations: StandInOperations) -> None:
-    made, _ = opened(operations)
+    made, _ = opened(operations, notify=(CONSOLE,))
     perform(made, "close-record", close)
     operations.fail("public_url")
     with pytest.raises(StepFailed):
