@@ -8,6 +8,8 @@ from components.release import scenario
 from components.release.spec import Commands, Limits, Pipeline, Probe, Receiver, Spec
 from stacks.settings import Settings, SettingsError
 
+LONGEST_SCENARIO = 64 * 1024  # of the 128 KiB that execve(2) gives one variable
+
 
 def release_spec(settings: Settings, root: Path) -> Spec | None:
     """`root` is the folder of Pulumi.yaml. Raises `SettingsError` and `ScenarioError`.
@@ -55,5 +57,22 @@ def read_scenario(name: str, root: Path) -> str:
             f"relevo:smoke is {name}, but it cannot be read ({error.strerror}); "
             f"give a path relative to Pulumi.yaml."
         ) from None
-    scenario.parse(text, name)
-    return text
+    found = scenario.parse(text, name)
+    if not found.paths():
+        return text
+    whole = found.with_files(lambda path: _beside(root / name, path, name)).to_text()
+    if len(whole) > LONGEST_SCENARIO:
+        raise SettingsError(
+            f"{name} with its files has {len(whole)} bytes, but at most {LONGEST_SCENARIO} are accepted: a "
+            f"step gets it in a variable; use smaller files, or workbooks that the scenario describes."
+        )
+    return whole
+
+
+def _beside(scenario_file: Path, path: str, name: str) -> bytes:
+    try:
+        return (scenario_file.parent / path).read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"{name} uploads {path}, but it cannot be read ({error.strerror}); give a path relative to it."
+        ) from None

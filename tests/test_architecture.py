@@ -57,6 +57,7 @@ PURE = (
     "reversal",
     "rollback",
     "spec",
+    "touched",
 )
 ORDERED_SIDE_EFFECTS = ("pulumi", "pulumi_command", "subprocess", "httpx", "os", "socket", "shutil")
 
