@@ -33,6 +33,7 @@ def release_spec(settings: Settings, root: Path) -> Spec | None:
         collectstatic=app.collectstatic and settings.target == "local",
         probe=Probe(**app.probe.model_dump()),
         scenario=read_scenario(settings.smoke, root) if settings.smoke else None,
+        checks=settings.checks,
         secrets=tuple(settings.secrets),
         secret_key=app.secret_key,
         limits=Limits(**settings.limits.model_dump()),

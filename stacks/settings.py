@@ -382,6 +382,8 @@ class Settings(Section):
     instances: int = accepts("a whole number of at least 2", default=2)
     port: Port | None = None  # the public one; None: a free one, then kept
     smoke: Text | None = None  # the scenario file, relative to the Pulumi project
+    # which of the scenario's checks run: those of what a release touches, or all
+    checks: Literal["touched", "always"] = accepts("touched or always", default="touched")
     secrets: dict[SecretName, Secret] = accepts(
         "a map from secret names to their options", default={"SECRET_KEY": Secret()}
     )

@@ -67,7 +67,7 @@ def why_run(
     context: Context, release: Release, whole: scenario.Scenario, check: scenario.Check
 ) -> str | None:
     """Why the check runs in this release; None: nothing that it is about has changed. In doubt it runs."""
-    if check.when == "always":
+    if "always" in (check.when, context.spec.checks):
         return "it always runs"
     before = record.last_good([other for other in context.releases() if other.id != release.id])
     if before is None:

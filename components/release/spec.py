@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from components.release import reading
 from components.release.audiences import WANTED, Audience, Language, News
@@ -98,6 +98,7 @@ class Spec:
     accept_incompatible: str | None
     responsible: str | None
     pipeline: Pipeline | None  # None: only the run that relevo build records
+    checks: Literal["touched", "always"] = "touched"  # which checks of the scenario run
     drill: bool = False  # whether the release restores its backup for practice
 
     def to_json(self) -> str:
