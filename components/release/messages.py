@@ -125,10 +125,10 @@ ENGLISH: Mapping[str, Template] = {
         "{responsible}.",
     ),
     "review-bad": Template(
-        title="The review of {version} found that {volume} is not stable",
+        title="Review of {version}: the volume of {volume} is not stable",
         body=(
             "The review of release {id} of {version} on stack {stack}, by {responsible}, found on {date} "
-            "that {volume} is {found}, where {expected} was to be expected.",
+            "that the volume of {volume} is {found}, where {expected} was to be expected.",
             "{serves}",
         ),
         next="Next: find out why; if the release is the cause{or_back}.",
@@ -148,7 +148,7 @@ ENGLISH: Mapping[str, Template] = {
     "restored": Template(
         title="Data of {stack} restored",
         body=(
-            "The database and media of stack {stack} were replaced by {source} on {date}, by {responsible}.",
+            "The database and media of stack {stack} were replaced with {source} on {date} by {responsible}.",
         ),
         next="Next: run pulumi up --stack {stack}, so that the artefact that belongs to these data serves.",
         asked="Next: check your latest entries, since what was written in the meantime may be missing; "
@@ -157,8 +157,8 @@ ENGLISH: Mapping[str, Template] = {
     "restore-failed": Template(
         title="Restoring data of {stack} failed",
         body=(
-            "Replacing the database and media of stack {stack} by {source}, by {responsible}, failed on "
-            "{date}.",
+            "Replacing the database and media of stack {stack} with {source} failed on {date}; {responsible} "
+            "had started it.",
         ),
         detail="The fault was: {error}",
         next="Next: correct the fault and run relevo restore --stack {stack} again, which first completes a "

@@ -137,7 +137,9 @@ def _given(context: Context, facts: Mapping[str, str | None], language: Language
 def _of_release(
     context: Context, release: Release, known: list[Release] | None, language: Language
 ) -> dict[str, str]:
-    earlier = record.rollback_target(known) if known else None
+    # Not what was released since: to go back from this one is not to itself.
+    before = [other for other in known or [] if other.opened_at <= release.opened_at]
+    earlier = record.rollback_target(before) if before else None
     previous = release.previous_version
     told = {
         "id": release.id,

@@ -68,6 +68,7 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ({"instances": True}, "relevo:instances is true, but a whole number of at least 2 is accepted;"),
     ({"instances": None}, "relevo:instances is null, but a whole number of at least 2 is accepted;"),
     ({"instnaces": 2}, "did you mean instances."),
+    ({"checks": "never"}, 'relevo:checks is "never", but touched or always is accepted;'),
     ({"onFailure": "retry"}, 'relevo:onFailure is "retry", but stop or rollback is accepted;'),
     ({"port": 80}, "relevo:port is 80, but a port from 1024 to 65535 is accepted;"),
     ({"port": 70000}, "relevo:port is 70000, but a port from 1024 to 65535 is accepted;"),
@@ -126,6 +127,27 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ({"notify": [{}]}, "relevo:notify[0] names 0 kinds of receiver, but exactly one is accepted;"),
     ({"notify": [{"url": "json://user:pass@host/x"}]}, "relevo:notify[0].url carries a credential, but"),
     ({"notify": [{"url": "nowhere"}]}, "relevo:notify[0].url is not a URL;"),
+    (
+        {"notify": [{"console": True, "audience": "everybody"}]},
+        'relevo:notify[0].audience is "everybody", but one of all, operations, functional, stakeholders is',
+    ),
+    (
+        {"notify": [{"console": True, "events": ["failed", "rolledBack"]}]},
+        'relevo:notify[0].events[1] is "rolledBack", but one of started, done, failed, rolled-back, ',
+    ),
+    (
+        {"notify": [{"console": True, "events": []}]},
+        "relevo:notify[0].events is [], but a list of events, at least one",
+    ),
+    (
+        {"notify": [{"console": True, "events": "failed"}]},
+        'relevo:notify[0].events is "failed", but a list of events, at least one',
+    ),
+    (
+        {"notify": [{"console": True, "language": "fr"}]},
+        'relevo:notify[0].language is "fr", but en or es is accepted;',
+    ),
+    ({"language": "español"}, 'relevo:language is "español", but en or es is accepted;'),
     ({"notify": [{"appriseSecret": "HOOK"}]}, "relevo:notify[0].appriseSecret is HOOK, which is not among"),
     (app(settings="my site"), 'relevo:app.settings is "my site", but a settings module such as'),
     (

@@ -59,6 +59,7 @@ class Mailbox(Handler):
 
     def prepare_message(self, session, envelope):
         self.to += envelope.rcpt_tos
+        assert isinstance(envelope.content, bytes)
         parsed = email.message_from_bytes(envelope.content, policy=email.policy.default)
         assert isinstance(parsed, EmailMessage)
         self.mails.append(parsed)

@@ -15,7 +15,7 @@ from components.release.chain import digest
 from components.release.context import Context, StepFailed
 from components.release.record import Release
 from components.release.running import perform
-from components.release.spec import Receiver
+from components.release.spec import Receiver, Spec
 from components.release.tasks.notify import notify
 from components.target import TargetError
 from tests.unit.release.conftest import opened, released
@@ -266,3 +266,40 @@ def test_people_are_told_also_where_the_record_cannot_be_read(
 
     monkeypatch.setattr(operations, "read_record", unreadable)
     assert "What serves is not known" in notices.text(made, "failed", release).paragraph
+
+
+def test_a_spec_of_before_there_were_audiences_is_read(operations: StandInOperations) -> None:
+    """The state of a stack that an older Relevo released says nothing of them; a newer one may say more."""
+    spec = specification("v1", notify=(CONSOLE, receiver(url="json://h/", events=("failed",), language="es")))
+    assert Spec.from_json(spec.to_json()) == spec
+    described = json.loads(spec.to_json())
+    for one in described["notify"]:
+        for name in ("audience", "events", "language"):
+            del one[name]
+    described["notify"][0]["volume"] = "loud"
+    assert Spec.from_json(json.dumps(described)).notify == (CONSOLE, receiver(url="json://h/"))
+
+
+def test_what_belongs_to_no_release_is_told_and_recorded(
+    operations: StandInOperations, tmp_path: Path
+) -> None:
+    """A restore or a drill at a desk."""
+    made, _ = released(operations, "v1", notify=(receiver(file=str(tmp_path / "heard")),))
+    notices.tell_on_record(made, "restored", backup="b1")
+    assert heard(tmp_path)[-1] == "restored"
+    last = operations.entries()[-1]
+    assert (last.event, last.release, last.data["receivers"]) == ("notified", None, {"1 (file)": "told"})
+
+
+def test_what_is_found_after_a_later_release_names_the_version_before_the_one_that_serves(
+    operations: StandInOperations,
+) -> None:
+    """v2 serves, v3 has failed since: to go back from v2 is to v1."""
+    released(operations, "v1")
+    made, watched = released(operations, "v2")
+    later, broken = opened(operations, "v3")
+    later.write("release failed", broken.id)
+    told = notices.text(
+        made, "watch-breached", watched, measure="errors-5xx", found="5 %", before="0 %"
+    ).sentences[-1]
+    assert told.endswith("go back to v1 with relevo rollback.")
