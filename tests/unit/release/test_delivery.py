@@ -146,7 +146,7 @@ from components.release.messages import Message
 from components.release.spec import Receiver
 receiver = Receiver(console=False, file=None, url=sys.argv[1], apprise_secret=None)
 made = Delivery(name="1 (url)", receiver=receiver, message=Message(title="t", sentences=("b.",)))
-delivery.deliver(None, [made], "info", {}, within=2.0)
+delivery.deliver(None, [made], "info", {}, within=1.2)
 print(made.outcome)
 """
     over = threading.Event()
