@@ -60,12 +60,17 @@ def differences(
     arrived: dict[tuple[str, ...], list[Any]] = {}
     for row in found:
         arrived.setdefault(_identity([value(name, row) for name in key]), []).append(row)
-    faults = []
+    numbers: dict[tuple[str, ...], int] = {}
+    faults: list[str] = []
     for number, cells in enumerate(expected, start=2):
         wanted = dict(zip(columns, cells, strict=True))
         own = [wanted[name] for name in key]
         place = f"row {number} of {expect.of} ({told(key, own)})"
         rows = arrived.pop(_identity(own), [])
+        if first := numbers.get(_identity(own)):
+            faults.append(f"{place} has the key of row {first}; give a key that is another in each row")
+            continue
+        numbers[_identity(own)] = number
         if len(rows) != 1:
             faults.append(
                 f"{place} is there {len(rows)} times, but expected once" if rows else f"{place} is missing"

@@ -145,6 +145,7 @@ A, B = {"code": "A", "name": "Ada", "size": 1}, {"code": "B", "name": "v2", "siz
         ([{**A, "n": 9}, {**B, "n": 2}], "columns: {size: $.n}", "size is 9, but expected 1"),
         ([{**A, "id": 4}, B], "key: [code, size]", None),
         ([A, A], "key: [code, size]", 'row 2 of good (code "A", size 1) is there 2 times'),
+        ([A, B], "key: [size, code], columns: {name: $.name}", None),
         ([], "", 'row 2 of good (code "A") is missing; row 3 of good (code "B") is missing'),
     ],
 )
@@ -157,6 +158,12 @@ def test_rows_are_compared_one_by_one(
         assert run(site, text)[0].fault is None
     else:
         assert said in fault(site, text)
+
+
+def test_a_key_that_rows_share_is_told(site: StandInSite) -> None:
+    site.answer = lambda _: Answer(body={"results": [A, B]})
+    text = ARRIVED.replace("[A, Ada, 1]", "[B, Ada, 1]").replace(", MORE", "")
+    assert 'row 3 of good (code "B") has the key of row 2' in fault(site, text)
 
 
 def test_many_differences_are_counted(site: StandInSite) -> None:
