@@ -75,21 +75,22 @@ def injected(case: Case, printed: str) -> str:
 
 def ending(stage: Stage, case: Case, release: Release | None, after: set[str], printed: str) -> list[str]:
     """What is wrong with how the attempt ended."""
+    verdict = release.verdict if release else None
     found = {
-        "verdict": release.verdict if release else None,
         "step": step(release) if release and case.step else case.step,
         "serving": sorted(after),
     }
     wanted = {
-        "verdict": case.verdict,
         "step": case.step,
-        "serving": [stage.tag if case.serves == "new" else stage.base],
+        "serving": {"old": [stage.base], "new": [stage.tag], "nobody": []}[case.serves],
     }
     faults = [
         f"{name} is {found[name]}, but {wanted[name]} has to be"
         for name in found
         if found[name] != wanted[name]
     ]
+    if verdict not in case.verdicts:
+        faults.append(f"verdict is {verdict}, but one of {case.verdicts} has to be")
     said = (release.error or "") if release else printed
     if not re.search(case.error, said):
         faults.append(f"the error does not say {case.error!r}, but {said[-500:]!r}")
@@ -179,7 +180,7 @@ def cells(outcome: Outcome) -> list[str]:
         outcome.case.name,
         outcome.injected,
         f"{measured.requests} / {failed} / {measured.slowest:.2f} s",
-        f"{', '.join(outcome.during)} → {', '.join(outcome.after)}",
+        f"{', '.join(outcome.during)} → {', '.join(outcome.after) or 'nobody'}",
         told(outcome.release),
         outcome.then,
         f"{outcome.seconds:.0f}",
