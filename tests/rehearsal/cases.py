@@ -27,7 +27,7 @@ class Case:
     """v1 or v2 serves, and `tag` is pinned, or the other one of the two. `attempt` runs `pulumi up` with the
     failure in it.
 
-    Its release ends with one of `verdicts` in `step`, and its error matches `error`; None: none is opened. Then
+    Its release ends with one of `verdicts` in `step`, its error matches `error`; None: none is opened. Then
     `remedy` is done as the documentation says, or what served before is pinned if the artefact is `broken`,
     and the next `up` must get what is pinned to serve. No request may fail but while the database is away.
     """
