@@ -1,8 +1,9 @@
 """The failure rehearsal in its short form: the cases of `make rehearse` that no other test here has.
 
 Elsewhere: migration-fails, never-ready and smoke-fails in test_release.py, killed in test_interruptions.py,
-two-ups in test_refusals.py; a command that takes too long, the lock of a step and servers that come back in
-test_local_servers.py; a stale lock of the engine in tests/unit/toolchain.
+two-ups in test_refusals.py; dies-later, but for the servers, in tests/unit/release/tasks/test_roll.py; a
+command that takes too long, the lock of a step and servers that come back in test_local_servers.py; a stale
+lock of the engine in tests/unit/toolchain.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tests.rehearsal.play import play
 from tests.rehearsal.stage import Stage
 
 pytestmark = pytest.mark.e2e
-SHORT = ("dies-later", "split", "disk-full")
+SHORT = ("split", "disk-full")
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in SHORT], ids=lambda case: case.name)
