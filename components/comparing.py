@@ -43,6 +43,9 @@ COPY (SELECT key, md5(row) FROM ({rows}) AS rows WHERE left(key, 3) = ANY ({buck
        ORDER BY key COLLATE "C") TO STDOUT
 """
 
+# Not xor, by which equal rows would cancel each other out.
+SUM = "SELECT sum(hashtextextended(ROW({row})::text, 0)::numeric) FROM {table}"
+
 Row = tuple[str, str]  # digests of its key and of its values
 
 
@@ -102,7 +105,7 @@ def _change(name: str, live: Side, other: Side, pool: ThreadPoolExecutor) -> Cha
     (here, ours), (there, theirs) = live, other
     if ours is None or theirs is None or not ours.key or ours.key != theirs.key:
         counts = [_count(side, table) if table else 0 for side, table in (live, other)]
-        if counts[0] == counts[1]:
+        if counts[0] == counts[1] and (ours is None or theirs is None or _alike(live, other)):
             return None
         known = ours is None or theirs is None  # then no row can have been updated
         return Change(
@@ -167,6 +170,20 @@ def _differing(connection: psycopg.Connection, rows: sql.Composed, buckets: list
 def _count(connection: psycopg.Connection, table: Table) -> int:
     row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(table.identifier)).fetchone()
     return row[0] if row else 0
+
+
+def _alike(live: Side, other: Side) -> bool:
+    """Whether two tables without a key that they share have the same columns and the same rows."""
+    tables = [table for _, table in (live, other) if table]
+    if tables[0].columns != tables[1].columns:
+        return False
+    sums = []
+    for connection, table in (live, other):
+        assert table is not None
+        row = sql.SQL(", ").join(map(sql.Identifier, table.columns))
+        query = sql.SQL(SUM).format(row=row, table=table.identifier)
+        sums.append(connection.execute(query).fetchone())
+    return sums[0] == sums[1]
 
 
 def _migrations(connection: psycopg.Connection) -> set[str]:

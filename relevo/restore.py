@@ -121,6 +121,12 @@ def _ran(context: Context, backup: str | None) -> str | None:
 def _switch(context: Context, chosen: Beside, *, confirm: Confirm, say: Say) -> bool:
     """Compare, ask, switch and record. False: not wanted."""
     operations = context.operations
+    newest = record.current(context.releases())
+    if newest is not None and newest.verdict == "open":
+        say(
+            f"warning: release {newest.id} is not at its end; if its pulumi up still runs, end it first: "
+            f"its next steps would find another database"
+        )
     compared = operations.compare(chosen.id)
     for line in table(compared):
         say(line)

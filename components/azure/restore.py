@@ -119,10 +119,11 @@ class Restores:
             return
         lost = self.media.put_back(live.media)
         self._restoring.settled()
-        if lost:
-            raise TargetError(
-                f"{len(lost)} media files have no version left ({', '.join(sorted(lost)[:3])}), but rows of "
-                f"the restored database may name them; it is switched, and relevo restore --undo goes back."
+        if lost:  # no reason to call the switch failed, which is done
+            print(
+                f"warning: {len(lost)} media files have no version left ({', '.join(sorted(lost)[:3])}), but "
+                f"rows of the restored database may name them; relevo restore --undo goes back.",
+                flush=True,
             )
 
     def _asked(self, scratch: str) -> str | None:

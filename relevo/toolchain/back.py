@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from relevo.toolchain.launcher import asks
+
 
 def run(command: Sequence[str], environment: Mapping[str, str], stack: str, folder: Path) -> int:
     """The exit status of the engine, whether or not the stack came back: the release itself has failed.
@@ -32,9 +34,10 @@ def run(command: Sequence[str], environment: Mapping[str, str], stack: str, fold
         for number, handler in handlers.items():
             signal.signal(number, handler)
     if status and not received:
-        recover = [sys.executable, "-m", "relevo", "recover", "--stack"]
-        named = stack or selected(command[0], environment, folder)
-        subprocess.run([*recover, named], cwd=folder, env=environment, check=False)
+        stack = stack or selected(command[0], environment, folder)
+        if asks(stack, folder):
+            recover = [sys.executable, "-m", "relevo", "recover", "--stack", stack]
+            subprocess.run(recover, cwd=folder, env=environment, check=False)
     return status if status >= 0 else 128 - status
 
 

@@ -90,9 +90,12 @@ def comes_back(arguments: Sequence[str], folder: Path) -> bool:
     stack, folder = named(arguments, folder)
     if not {"up", "update"} & set(arguments) or {"-h", "--help"} & set(arguments):
         return False
-    return any(
-        says(file, "relevo:onFailure", "rollback") for file in folder.glob(f"Pulumi.{stack or '*'}.yaml")
-    )
+    return asks(stack or "*", folder)
+
+
+def asks(stack: str, folder: Path) -> bool:
+    """Whether the stack is to come back by itself; `*` for any stack."""
+    return any(says(file, "relevo:onFailure", "rollback") for file in folder.glob(f"Pulumi.{stack}.yaml"))
 
 
 def named(arguments: Sequence[str], folder: Path) -> tuple[str, Path]:

@@ -133,6 +133,10 @@ def application(
             "GRANT SELECT ON asset TO reader",
             "INSERT INTO asset SELECT i, 'of r1' FROM generate_series(1, 5) AS i",
             "CREATE TABLE note (text text)",
+            "CREATE TABLE tally (text text)",
+            "CREATE TABLE still (text text)",
+            "INSERT INTO tally VALUES ('a'), ('a'), ('b')",
+            "INSERT INTO still VALUES ('a'), ('a'), ('b')",
             "CREATE TABLE django_migrations (app text, name text)",
             "INSERT INTO django_migrations VALUES ('site', '0001')",
         ):
@@ -178,6 +182,7 @@ def test_a_backup_is_brought_compared_switched_and_given_back(
         "DELETE FROM asset WHERE id IN (2, 3, 4)",
         "ALTER TABLE asset ADD COLUMN place text",
         "INSERT INTO note VALUES ('since')",
+        "UPDATE tally SET text = 'c' WHERE text = 'a'",
         "CREATE TABLE site (id int PRIMARY KEY)",
         "INSERT INTO site VALUES (1)",
         "INSERT INTO django_migrations VALUES ('site', '0002')",
@@ -195,6 +200,7 @@ def test_a_backup_is_brought_compared_switched_and_given_back(
         "public.asset": (2, 1, 3, ["place"]),
         "public.note": (1, None, 0, []),
         "public.site": (1, 0, 0, []),
+        "public.tally": (0, None, 0, []),
         "media": (1, 0, 0, []),
     }
     assert compared["migrations"] == ["site.0002"]
@@ -238,7 +244,7 @@ def test_a_backup_is_brought_compared_switched_and_given_back(
     monkeypatch.setenv("RELEVO_URLS", "DATABASE_URL")
     monkeypatch.setenv("DATABASE_URL", "postgres://assets:secret@db:5432/assets?sslmode=require")
     drilled = ask(capsys, "drill", "r1")
-    assert (drilled["tables"], drilled["rows"]) == (3, 6)
+    assert (drilled["tables"], drilled["rows"]) == (5, 12)
     assert drilled["fault"] == f"asked ['migrate', '--check'] /{DRILL}"
     with psycopg.connect(url, autocommit=True) as connection:
         assert databases(connection) == ["assets"]

@@ -40,6 +40,8 @@ def test_only_an_up_of_a_stack_that_asks_for_it_is_followed(
 @pytest.fixture
 def recovered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file with the stack for which `relevo recover` was run, by a stand-in for our Python."""
+    (tmp_path / "Pulumi.local.yaml").write_text(ASKS)
+    (tmp_path / "Pulumi.chosen.yaml").write_text(ASKS)
     python = script(tmp_path / "python", 'echo "$@" > recovered')
     monkeypatch.setattr(sys, "executable", str(python))
     return tmp_path / "recovered"
@@ -63,6 +65,13 @@ def test_a_failed_up_stays_failed_and_is_followed(tmp_path: Path, recovered: Pat
 def test_the_stack_that_is_selected_is_the_one_to_recover(tmp_path: Path, recovered: Path) -> None:
     assert run(tmp_path, 'if [ "$1" = stack ]; then echo chosen; else exit 255; fi', stack="") == 255
     assert recovered.read_text() == "-m relevo recover --stack chosen\n"
+
+
+def test_a_selected_stack_that_does_not_ask_for_it_is_not_followed(tmp_path: Path, recovered: Path) -> None:
+    """Another stack of the folder does."""
+    (tmp_path / "Pulumi.chosen.yaml").write_text(ASKS.replace("rollback", "stop"))
+    assert run(tmp_path, 'if [ "$1" = stack ]; then echo chosen; else exit 255; fi', stack="") == 255
+    assert not recovered.exists()
 
 
 def test_an_up_that_succeeds_is_not_followed(tmp_path: Path, recovered: Path) -> None:
