@@ -39,6 +39,19 @@ class History:
             new = {row for key in new for way in self._replaces.get(key, ()) for row in way} - found
         return found
 
+    def apart(self, key: Key, others: Set[Key]) -> bool:
+        """Whether it is described, replaces nothing, and is not built upon any of the others."""
+        seen: set[Key] = set()
+        new = {key}
+        while new:
+            if new & others or any(one in self.described and self.described[one].replaces for one in new):
+                return False
+            seen |= new
+            new = {
+                parent for one in new if one in self.described for parent in self.described[one].dependencies
+            } - seen
+        return key in self.described
+
     def rows(self, applied: Set[Key]) -> Set[Key]:
         """Without those of squashed migrations that Django writes beside the rows of what they replace.
 

@@ -88,7 +88,7 @@ def decide(
             continue
         try:
             found = reversal(artefact.manifest, applied, harmful, surplus=set(surplus))
-            _require_known(rows, {app for app, _ in found.reverses}, artefact.manifest, history)
+            _require_known(rows, set(found.reverses), artefact.manifest, history, surplus=set(surplus))
         except Impossible as reason:
             reasons.append(str(reason))
             continue
@@ -112,15 +112,20 @@ def decide(
     )
 
 
-def _require_known(rows: Set[Key], apps: Set[str], manifest: Manifest, history: History) -> None:
-    """Raises `Impossible` if the apps have something that the artefact does not know.
+def _require_known(
+    rows: Set[Key], reverses: Set[Key], manifest: Manifest, history: History, *, surplus: Set[Key]
+) -> None:
+    """Raises `Impossible` if the apps have something that the artefact does not know, and that matters.
 
     It may have the same by another name: when what a squashed migration had replaced is deleted, that is a
-    migration like any other, and reversing it would take away what is older.
+    migration like any other, and reversing it would take away what is older. What only adds, is not built
+    upon what goes, and is surplus to the target as well does not matter: a failed release has left it.
     """
-    strange = sorted(key for key in rows - history.known_to(manifest) if key[0] in apps)
-    if strange:
-        raise Impossible(f"but {manifest.version} does not know {', '.join(_names(strange))}")
+    apps = {app for app, _ in reverses}
+    strange = [key for key in rows - history.known_to(manifest) if key[0] in apps]
+    matter = sorted(key for key in strange if key not in surplus or not history.apart(key, reverses))
+    if matter:
+        raise Impossible(f"but {manifest.version} does not know {', '.join(_names(matter))}")
 
 
 def _removed_apps(
