@@ -221,7 +221,7 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
             profile_name=front_door.profile_name,
             # Of one priority: a request goes to the nearest region that is healthy.
             origins={
-                name: Origin(host=app.site_hosts[name], state=state)
+                name: Origin(host=app.site_hosts[name], site=app.sites[name], state=state)
                 for name, state in origins.states(app.site_hosts, in_rotation).items()
             },
             probe=EdgeProbe(path=settings.app.probe.path),

@@ -112,8 +112,10 @@ class App(pulumi.ComponentResource):
             for instance, region in args.instances.items()
         }
         self.process_names = {process: process_name(args.place.names, process) for process in args.processes}
-        for instance, region in args.instances.items():
-            self._site(instance, region, plans[self._plan_of(instance)])
+        self.sites = {
+            instance: self._site(instance, region, plans[self._plan_of(instance)])
+            for instance, region in args.instances.items()
+        }
         for process in args.processes:
             self._process(process)
         self.register_outputs(
@@ -155,7 +157,7 @@ class App(pulumi.ComponentResource):
             )
         return plans
 
-    def _site(self, instance: str, region: Region, plan: web.AppServicePlan) -> None:
+    def _site(self, instance: str, region: Region, plan: web.AppServicePlan) -> web.WebApp:
         args, place = self._args, self._args.place
         child = pulumi.ResourceOptions(parent=self)
         site = web.WebApp(
@@ -204,6 +206,7 @@ class App(pulumi.ComponentResource):
             opts=child,
         )
         diagnostics(self, f"{self.pulumi_resource_name}-{instance}-diagnostics", site.id, args.workspace_id)
+        return site
 
     def _site_config(self) -> web.SiteConfigArgs:
         args = self._args

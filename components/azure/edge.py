@@ -69,10 +69,11 @@ class FrontDoor(pulumi.ComponentResource):
 class Origin:
     """`host`: default host of a site. A higher `priority` gets traffic when all of the lower are ill.
 
-    `state`: whether it is in rotation, see components/azure/origins.py.
+    `state`: whether it is in rotation, see components/azure/origins.py. `site` outlives the origin.
     """
 
     host: str
+    site: pulumi.Resource | None = None
     priority: int = 1
     state: str = ENABLED
 
@@ -322,7 +323,7 @@ class Edge(pulumi.ComponentResource):
             weight=1000,
             enforce_certificate_name_check=True,
             enabled_state=state,
-            opts=self._child,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[origin.site] if origin.site else []),
         )
 
     def _firewall(
