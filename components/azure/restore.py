@@ -36,7 +36,7 @@ from components.azure.media import Media
 from components.azure.restores import DRILL
 from components.dumping import Dumping
 from components.restoring import Restoring
-from components.target import Beside, Comparison, Drill, TargetError
+from components.target import Beside, Comparison, Completed, Drill, TargetError
 
 ASIDE = "aside"  # folder of the lists of media that were put aside
 
@@ -143,8 +143,7 @@ class Restores:
         )
         if done.returncode == 0:
             return None
-        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-        return lines[-1][:300] if lines else f"exit status {done.returncode}, no output"
+        return Completed(status=done.returncode, output=done.stdout, seconds=0.0).last_line
 
 
 def answer(restores: Restores, words: Sequence[str]) -> dict[str, Any]:

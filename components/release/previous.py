@@ -50,7 +50,7 @@ def serving(known: Sequence[Release], instances: Collection[str], image: str) ->
 def _migrations(since: Sequence[Release]) -> tuple[str, ...]:
     """Also of releases that failed: what they applied, nobody has asked the previous version about."""
     begun = [release for release in since if "migrate" in release.begun]
-    pending = (release.done.get("preflight", {}).get("pending", ()) for release in begun)
+    pending = (record.pending(release) for release in begun)
     return tuple(dict.fromkeys(name for names in pending for name in names))
 
 

@@ -188,7 +188,7 @@ def nothing_runs(known: Sequence[Release], applied: Iterable[str]) -> bool:
     No release has got as far as an instance, and all that is applied comes from these releases. Else somebody
     else may use the database, of whom the record knows nothing.
     """
-    ours = {name for release in known for name in _pending(release)}
+    ours = {name for release in known for name in pending(release)}
     return not serving(known) and ours.issuperset(applied)
 
 
@@ -264,7 +264,7 @@ def reachable_backups(known: Sequence[Release]) -> frozenset[str]:
     kept = [release for release in known if release.verdict == "succeeded" and release.image in images]
     first = {release.image: release for release in reversed(kept)}
     since = known[known.index(kept[0]) :] if kept else known
-    before = {name: release for release in since for name in _pending(release)}
+    before = {name: release for release in since for name in pending(release)}
     needed = (*first.values(), *before.values())
     return frozenset(release.done["backup"]["name"] for release in needed if "backup" in release.done)
 
@@ -290,10 +290,11 @@ def is_older_than(known: Sequence[Release], version: str, migration: str) -> boo
 
 def _applying(known: Sequence[Release], migration: str) -> int | None:
     """Which release applied it last; None: none of these."""
-    return max((i for i, release in enumerate(known) if migration in _pending(release)), default=None)
+    return max((i for i, release in enumerate(known) if migration in pending(release)), default=None)
 
 
-def _pending(release: Release) -> Sequence[str]:
+def pending(release: Release) -> Sequence[str]:
+    """Migrations ("app.name") that its preflight found to be applied."""
     return release.done.get("preflight", {}).get("pending", ())
 
 

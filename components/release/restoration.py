@@ -7,10 +7,10 @@ from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 
 from components.release import record
+from components.release.history import known_to
 from components.release.manifest import Manifest
 from components.release.plan import Key
 from components.release.record import Entry, Release
-from components.release.rollback import known_to
 
 TAKEN = re.compile(r"\d{8}T\d{6}Z")  # in the name of every backup: "manual-20261124T140210Z"
 
@@ -21,7 +21,7 @@ def backup_for(pinned: Manifest, applied: Set[Key], known: Sequence[Release]) ->
     Where it knows them all, the one taken before the last release that got as far as the schema. None: the
     record has no such backup.
     """
-    ours = {name for release in known for name in _pending(release)}
+    ours = {name for release in known for name in record.pending(release)}
     surplus = ours & {f"{app}.{name}" for app, name in applied - known_to(pinned)}
     before_last = next(
         (
@@ -62,7 +62,3 @@ def _taken(backup: str, entries: Sequence[Entry]) -> int:
         return 0
     at = datetime.strptime(found.group(), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     return sum(datetime.fromisoformat(entry.time) <= at for entry in entries)
-
-
-def _pending(release: Release) -> Sequence[str]:
-    return release.done.get("preflight", {}).get("pending", ())
