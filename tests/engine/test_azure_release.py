@@ -47,7 +47,7 @@ class Stack:
         """Instance in rotation → the version that its worker runs."""
         return {
             origin.instance: self.azure.sites[origin.site].runs()
-            for origin in self.azure.origins.values()
+            for origin in sorted(self.azure.origins.values(), key=lambda origin: origin.instance)
             if origin.state == "Enabled"
         }
 
