@@ -27,7 +27,7 @@ from tests.e2e.releases import build_repository
 SIZES = (10_000, 1_000_000)
 ROWS = """
 INSERT INTO assets_asset (code, name, category, smoke)
-SELECT 'row-' || i, 'asset ' || i, 'category ' || i % 100, false FROM generate_series(1, %s) AS i
+SELECT 'row-' || i, 'asset ' || i, 'category ' || i %% 100, false FROM generate_series(1, %s) AS i
 """
 
 

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -190,6 +191,33 @@ class Drill:
     fault: str | None
 
 
+LATENCY_BOUNDS = (5, 10, 25, 50, 75, 100, 150, 200, 300, 400, 500, 750, 1000, 1500, 2000, 3000, 5000, 10000)
+"""Upper ends, in milliseconds, of the classes in which the latencies of requests are counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raised:
+    """Exceptions of one kind: of the same type, raised at the same place of the code."""
+
+    fingerprint: str  # the same for the same kind in every version, e.g. 12 hex digits
+    title: str  # for people, e.g. "ValueError in loans/views.py, create"; no data of users
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What a span of time had. `until` may be earlier than was asked for: so far the target knows by now."""
+
+    since: str  # ISO 8601, UTC
+    until: str
+    requests: int
+    errors_4xx: int
+    errors_5xx: int
+    latencies: tuple[int, ...]  # requests in each class of LATENCY_BOUNDS, and last the slower ones
+    exceptions: tuple[Raised, ...]
+    restarts: int  # of processes that nobody asked to restart
+
+
 @dataclass(frozen=True, kw_only=True)
 class Instance:
     """The state of one instance or process. `deployment` is None when nothing was ever put on it."""
@@ -331,6 +359,21 @@ class Operations(Protocol):
 
     def prune(self, images: Collection[str]) -> None:
         """Remove what instances had of other images than these and those that are placed on one."""
+        ...
+
+    # -- after the release -----------------------------------------------------------------------------
+    def observe(self, since: datetime, until: datetime) -> Observed:
+        """What visitors met and what the application raised; requests of the balancer's probe are none.
+
+        `since` may be before the release: then it is what the earlier version did.
+        """
+        ...
+
+    def hand_over(self, described: Mapping[str, str]) -> None:
+        """The release as its steps know it, by the names of their variables, to whoever looks after it.
+
+        That is who watches and reviews it once `pulumi up` has ended: nobody where CI does so.
+        """
         ...
 
     # -- the record ------------------------------------------------------------------------------------

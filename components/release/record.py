@@ -30,6 +30,10 @@ Event = Literal[
     "restore failed",
     "drill done",
     "drill failed",
+    "watch started",
+    "watch breached",
+    "watch done",
+    "review done",
 ]
 Verdict = Literal["open", "failed", "succeeded"]
 Kind = Literal["release", "re-release", "rollback", "recovery"]
@@ -89,6 +93,9 @@ class Release:
     seconds: Mapping[str, float] = field(default_factory=dict)  # step → how long it took
     ended: Mapping[str, str] = field(default_factory=dict)  # step → when it was done
     told: tuple[str, ...] = ()  # of which events receivers were notified, besides by the step notify
+    breached: Mapping[str, Any] | None = None  # what the watch's first breach said
+    watched: Mapping[str, Any] | None = None  # what the watch said at its end
+    reviewed: Mapping[str, Any] | None = None  # what the last review said
 
 
 def parse(record: bytes) -> list[Entry]:
@@ -147,6 +154,12 @@ def _after(release: Release, entry: Entry) -> Release:
         }
     elif entry.event == "notified":
         changes = {"told": (*release.told, entry.data.get("event", "failed"))}
+    elif entry.event == "watch breached":
+        changes = {"breached": release.breached or entry.data}
+    elif entry.event == "watch done":
+        changes = {"watched": entry.data}
+    elif entry.event == "review done":
+        changes = {"reviewed": entry.data}
     elif release.verdict == "succeeded":
         pass  # What serves goes on serving, also when telling somebody of it fails.
     elif entry.event == "step failed":

@@ -82,6 +82,37 @@ class Pipeline:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Watch:
+    """How long after a release its errors are compared with those before it; 0 minutes: not at all."""
+
+    minutes: float
+    every_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """What is counted in a span of time; either of the first two is set.
+
+    `sql` is a read-only query for one number, with %(since)s and %(until)s; `command` the arguments of
+    manage.py, with {since} and {until} in ISO 8601, whose last line is the number.
+    """
+
+    name: str
+    sql: str | None
+    command: Arguments | None
+    tolerance_percent: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review:
+    """`hours` after a release its volumes are compared with the same span before it."""
+
+    hours: float
+    weeks: int  # of the weekly pattern
+    volumes: tuple[Volume, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Spec:
     image: str
     instances: tuple[str, ...]  # in rolling order
@@ -100,6 +131,9 @@ class Spec:
     pipeline: Pipeline | None  # None: only the run that relevo build records
     checks: Literal["touched", "always"] = "touched"  # which checks of the scenario run
     drill: bool = False  # whether the release restores its backup for practice
+    watch: Watch | None = None  # None: there is no watch
+    review: Review | None = None  # None: there is no review
+    language: Language = "en"  # of the logbook's page
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -115,9 +149,19 @@ class Spec:
         if (pipeline := data["pipeline"]) is not None:
             names = {name: tuple(pipeline[name]) for name in ("checks", "all_but")}
             data["pipeline"] = Pipeline(**{**pipeline, **names})
+        data["watch"] = Watch(**data["watch"]) if data.get("watch") else None
+        data["review"] = _review(data["review"]) if data.get("review") else None
         for name in ("instances", "processes", "secrets"):
             data[name] = tuple(data[name])
         return cls(**data)
+
+
+def _review(data: Mapping[str, Any]) -> Review:
+    volumes = tuple(
+        Volume(**{**volume, "command": volume["command"] and tuple(volume["command"])})
+        for volume in data["volumes"]
+    )
+    return Review(**{**data, "volumes": volumes})
 
 
 def _receiver(data: Mapping[str, Any]) -> Receiver:
