@@ -1,9 +1,9 @@
 """Evidence, valid however often one looks, that a rate is higher than it may be. Pure.
 
-Against "the rate is at most `limit`" stands an e-process: a weighted mean of likelihood ratios, over a grid of
-higher rates and over the moments at which the rate may have risen. If the rate is not above the limit, its
-expectation is at most 1 whenever one stops, so it ever reaches 1/alpha with a probability of at most alpha
-(Ville's inequality): looking again and again costs nothing. Sources: "Anytime-Valid Inference"
+Against "the rate is at most `limit`" stands an e-process: a weighted mean of likelihood ratios, over a grid
+of higher rates and over the moments at which the rate may have risen. If the rate is not above the limit, its
+expectation is at most 1 whenever one stops. So it ever reaches 1/alpha with a probability of at most alpha
+(Ville's inequality), and to look again and again costs nothing. Sources: "Anytime-Valid Inference"
 (theorempath.com); "Rapid Regression Detection in Software Deployments through Sequential Testing" (Lindon,
 Sanden, Shirikian).
 """
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 BLOCKS = 240
-"""At most so many blocks share the weight that is not on a rise from the beginning."""
+"""At most so many blocks are looked at: they share the weight that is not on a rise from the beginning."""
 
 ODDS = tuple(1.5 * 1.6**power for power in range(12))
 """Of the higher rates, as multiples of the limit's odds; the last one is 264 times."""
@@ -25,12 +25,58 @@ ODDS = tuple(1.5 * 1.6**power for power in range(12))
 class Block:
     """What one part of the time had: `events` among `trials`, of which there are at least as many."""
 
-    events: int
+    events: float
     trials: float
     seconds: float
 
 
-def upper_bound(events: int, trials: float, alpha: float) -> float:
+@dataclass(frozen=True, kw_only=True)
+class Rise:
+    """`share` of an alarm's evidence, where it was highest, and the blocks that speak for it most."""
+
+    share: float
+    first: int
+    last: int
+
+
+def evidence(blocks: Sequence[Block], limit: float, *, alpha: float, persistence: float) -> Rise:
+    """How much speaks for a rate above the limit; a share of 1 or more is an alarm.
+
+    No block counts for more than its seconds / `persistence` of an alarm. A ratio made smaller keeps the
+    expectation at most 1, so this is as valid; and errors that come together, as in one outage or by one
+    client that tries again and again, are no alarm before they have gone on for some time.
+    """
+    enough = -math.log(alpha)
+    rates = [_Rate(math.log(odds), -math.log1p(limit * (odds - 1))) for odds in ODDS]
+    highest = Rise(share=0.0, first=0, last=max(0, len(blocks) - 1))
+    for number, block in enumerate(blocks):
+        begins = math.log(0.5 if number == 0 else 0.5 / (BLOCKS - 1))
+        most = enough * block.seconds / persistence
+        for rate in rates:
+            rate.go_on(number, block, begins=begins, most=most)
+        share = _log_mean([rate.mean for rate in rates]) / enough
+        if share > highest.share:
+            first = max(rates, key=lambda rate: rate.best).first
+            highest = Rise(share=share, first=first, last=number)
+    return highest
+
+
+class _Rate:
+    """One higher rate: logarithms of its mean ratio over the moments of a rise, and of the best of these."""
+
+    def __init__(self, event: float, trial: float) -> None:
+        self._event, self._trial = event, trial
+        self.mean, self.best, self.first = -math.inf, 0.0, 0
+
+    def go_on(self, number: int, block: Block, *, begins: float, most: float) -> None:
+        ratio = min(most, block.events * self._event + block.trials * self._trial)
+        self.mean = _log_sum(self.mean, begins) + ratio
+        if self.best <= 0:
+            self.best, self.first = 0.0, number
+        self.best += ratio
+
+
+def upper_bound(events: float, trials: float, alpha: float) -> float:
     """What the rate behind a sample is above with a probability of at most alpha, by Chernoff's bound.
 
     1 where there were no trials.
@@ -48,32 +94,21 @@ def upper_bound(events: int, trials: float, alpha: float) -> float:
     return high
 
 
-def evidence(blocks: Sequence[Block], limit: float, *, alpha: float, persistence: float) -> float:
-    """The highest logarithm that the e-process has had, as a share of ln(1/alpha): 1 is an alarm.
-
-    No block counts for more than its seconds / `persistence` of an alarm. A ratio made smaller keeps the
-    expectation at most 1, so this is as valid; and errors that come together, as in one outage or by one client
-    that tries again and again, are no alarm before they have gone on for some time.
-    """
-    enough = -math.log(alpha)
-    ratios = [(math.log(odds), -math.log1p(limit * (odds - 1))) for odds in ODDS]
-    sums = [-math.inf] * len(ODDS)  # logarithms, each of one rate's mean over the moments of the rise
-    highest = 0.0
-    for number, block in enumerate(blocks):
-        begins = math.log(0.5 if number == 0 else 0.5 / (BLOCKS - 1))
-        most = enough * min(1.0, block.seconds / persistence)
-        for i, (event, trial) in enumerate(ratios):
-            sums[i] = _log_sum(sums[i], begins) + min(most, block.events * event + block.trials * trial)
-        highest = max(highest, _log_mean(sums))
-    return highest / enough
+def trials_to_see(rate: float, limit: float, alpha: float) -> int:
+    """How many trials at the rate, which is above the limit, are an alarm nine times in ten."""
+    few, many = 0, 1
+    while not _shows(rate, many, limit, alpha):
+        few, many = many, 2 * many
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (few, middle) if _shows(rate, middle, limit, alpha) else (middle, many)
+    return many
 
 
-def shows(rate: float, trials: float, limit: float, *, alpha: float) -> bool:
-    """Whether so many trials at the rate, from the beginning, are an alarm nine times in ten."""
+def _shows(rate: float, trials: int, limit: float, alpha: float) -> bool:
     seldom_fewer = rate * trials - 1.2816 * math.sqrt(trials * rate * (1 - rate))
-    block = Block(events=max(0, math.floor(seldom_fewer)), trials=trials, seconds=1.0)
-    # As if in many blocks, none of which is at its limit.
-    return evidence([block], limit, alpha=alpha, persistence=1e-9) >= 1
+    block = Block(events=max(0.0, seldom_fewer), trials=trials, seconds=1.0)
+    return evidence([block], limit, alpha=alpha, persistence=1 / trials).share >= 1
 
 
 def _divergence(share: float, rate: float) -> float:

@@ -1,61 +1,42 @@
-"""What the time after a release says of it, compared with the hour before: statistics and verdict. Pure.
+"""What the time after a release says of it, beside the hour before: the verdict and its entries. Pure.
 
-Each measure is a rate: of requests that ended in an error, of those slower than before, of exceptions for a
-request, of restarts for a second. Its limit is what the rate before may really have been, given that an hour is
-a sample, plus a rise that is tolerated, and at most the measure's ceiling: so an outage in the hour before
-excuses nothing, and where nothing is known of before, the ceiling is the limit. `evidence.py` tells whether the
-rate since is above it, at every look. Of a hundred releases that are no worse, at most one is called worse.
-
-Statistics and figures: docs/watch.md.
+`measures.py` says what is counted and what it may reach, `evidence.py` whether it is more than that: each
+look is free, and of a hundred releases that are no worse at most one is called worse. Figures: docs/watch.md.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import groupby
 from typing import Any, Literal
 
-from components.release import evidence
-from components.release.evidence import Block
+from components.release.evidence import BLOCKS, Rise, evidence, trials_to_see
+from components.release.measures import (
+    ALPHA,
+    RULES,
+    Comparison,
+    Name,
+    comparisons,
+    described,
+    percent,
+    percentile_95,
+    seconds,
+    together,
+)
 from components.release.messages import PHRASES
-from components.target import LATENCY_BOUNDS, Observed, Raised
+from components.target import Observed
 
-Name = Literal["errors-4xx", "errors-5xx", "exceptions", "latency", "restarts"]
 Verdict = Literal["quiet", "breached", "too little traffic"]
+Point = tuple[int, int, int, int, int | None]  # seconds since the start, requests, 4xx, 5xx, p95 in ms
 
-FALSE_ALARMS = 0.01  # at most, of releases that are no worse
 BEFORE = timedelta(minutes=60)
-SETTLING = timedelta(seconds=30)  # on either side of a release: its own disturbance is not its fault
-RISE = 0.05  # of 5xx responses: a watch that may have missed it has seen too little
-POINTS = 120  # of the curve
+SETTLING = timedelta(seconds=30)
+RISE = 0.05  # of 5xx responses above their limit: a watch that may have missed it saw too little
+POINTS = 120  # of the curve, at most
 KINDS = 10  # of exceptions that are told
-SLOW, FASTEST, SLOWEST = 1000, 100, 2000  # milliseconds, see `slower_than`
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """A measure's limits, as rates, and how many seconds it takes at least until it is an alarm."""
-
-    tolerated: float
-    ceiling: float
-    persistence: float
-
-
-RULES: Mapping[Name, Rule] = {
-    # Most often a client's fault: one that looks for holes is gone in minutes, a broken path is not.
-    "errors-4xx": Rule(tolerated=0.05, ceiling=0.5, persistence=300),
-    "errors-5xx": Rule(tolerated=0.005, ceiling=0.03, persistence=30),
-    "exceptions": Rule(tolerated=0.005, ceiling=0.1, persistence=30),
-    # Caches are cold after a release.
-    "latency": Rule(tolerated=0.1, ceiling=0.5, persistence=300),
-    "restarts": Rule(tolerated=2 / 3600, ceiling=12 / 3600, persistence=30),
-}
-
-VISITORS_CAUSE: frozenset[Name] = frozenset({"errors-4xx"})
-"""What anybody outside can bring about: told like any breach, but no reason to go back by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +51,12 @@ class Spans:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """`found` and `before` are for people, with unit; rates are events for a request (restarts: a second)."""
+    """`found` and `before` have their unit. Of a measure that is breached, `found` is what it rose to."""
 
     found: str
     before: str
-    rate: float | None  # None: there was nothing to measure it by
-    rate_before: float | None
-    limit: float
-    evidence: float  # as a share of an alarm; the highest of all looks
+    limit: float  # the rate, see measures.py
+    evidence: float  # as a share of an alarm, the most that any look had
     breached: bool
 
 
@@ -93,15 +72,15 @@ class Kind:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """Of the time so far; at the end of the watch it is the final one."""
+    """Of the time so far; that of the whole time is the final one."""
 
     verdict: Verdict
     why: str  # one sentence
     requests: int
-    seconds: float  # since the watch began
+    seconds: float
     measures: Mapping[Name, Measured]
-    curve: tuple[tuple[int, int, int, int, int | None], ...]  # seconds, requests, 4xx, 5xx, p95 in ms
-    exceptions: tuple[Kind, ...]  # new ones and the most frequent first
+    curve: tuple[Point, ...]
+    exceptions: tuple[Kind, ...]  # new kinds first, then the most frequent
     restarts: int
 
     @property
@@ -121,10 +100,12 @@ class Judgement:
 
     def done(self, *, cut_short: bool = False) -> dict[str, Any]:
         """The data of the entry `watch done`. `cut_short`: another release was opened meanwhile."""
-        short = cut_short and self.verdict != "breached"
+        told = {"verdict": self.verdict, "why": self.why}
+        if cut_short and self.verdict != "breached":
+            why = f"Another release was opened after {self.seconds / 60:.0f} minutes."
+            told = {"verdict": "cut short", "why": why}
         return {
-            "verdict": "cut short" if short else self.verdict,
-            "why": f"Another release was opened after {_minutes(self.seconds)}." if short else self.why,
+            **told,
             "requests": self.requests,
             "measures": {
                 name: {"found": measure.found, "before": measure.before, "breached": measure.breached}
@@ -137,12 +118,11 @@ class Judgement:
 
 
 def spans(*, opened_at: datetime, closed_at: datetime, minutes: float) -> Spans:
-    """The times that are compared for a release, without those around it."""
+    """What is compared for a release: not the release itself, nor the moments around it."""
     settling = min(SETTLING, timedelta(minutes=minutes) / 20)
-    before_until = opened_at - settling
     return Spans(
-        before_since=before_until - BEFORE,
-        before_until=before_until,
+        before_since=opened_at - settling - BEFORE,
+        before_until=opened_at - settling,
         since=closed_at + settling,
         until=closed_at + timedelta(minutes=minutes),
     )
@@ -150,44 +130,124 @@ def spans(*, opened_at: datetime, closed_at: datetime, minutes: float) -> Spans:
 
 def started(before: Observed | None, *, until: datetime, minutes: float) -> dict[str, Any]:
     """The data of the entry `watch started`."""
-    measures = {name: _before(name, before) for name in RULES}
+    measures = {name: described(name, before) for name in RULES}
     requests = before.requests if before else 0
-    return {
-        "until": until.isoformat(),
-        "minutes": minutes,
-        "before": {"requests": requests, **measures},
-    }
+    return {"until": until.isoformat(), "minutes": minutes, "before": {"requests": requests, **measures}}
 
 
 def judge(
-    before: Observed | None,
-    since: Sequence[Observed],
-    *,
-    minutes: float,
-    already: Collection[str] = (),
+    before: Observed | None, since: Sequence[Observed], *, minutes: float, already: Collection[str] = ()
 ) -> Judgement:
     """What the time since a release says of it.
 
-    `since` are its parts in order, one for each look: an outage that is inside a single long one cannot be told
-    from errors that go on. `minutes` is how long the whole watch is. `already` are measures that the record has
-    as breached, which they stay.
+    `since` are its parts in order, each some seconds long: in a long one, an outage cannot be told from
+    errors that go on. `minutes` is how long the whole watch is. What `already` was breached stays so.
     """
-    raise NotImplementedError
+    parts = _divided(since, minutes, BLOCKS)
+    whole = together(since) if since else None
+    every = comparisons(before)
+    measures: dict[Name, Measured] = {
+        name: _measured(name, [each for each in every if each.name == name], before, parts, minutes, already)
+        for name in RULES
+    }
+    requests = whole.requests if whole else 0
+    verdict, why = _verdict(measures, requests)
+    return Judgement(
+        verdict=verdict,
+        why=why,
+        requests=requests,
+        seconds=seconds(whole) if whole else 0.0,
+        measures=measures,
+        curve=tuple(_point(since[0], part) for part in _divided(since, minutes, POINTS)),
+        exceptions=_kinds(before, whole),
+        restarts=whole.restarts if whole else 0,
+    )
 
 
-def together(parts: Iterable[Observed]) -> Observed | None:
-    """Several spans, in order, as one; None if there are none."""
-    raise NotImplementedError
+def _divided(since: Sequence[Observed], minutes: float, number: int) -> list[Observed]:
+    """At most `number` parts; one that is past stays as it is, however long the watch goes on."""
+    if not since:
+        return []
+    start, length = datetime.fromisoformat(since[0].since), timedelta(minutes=minutes) / number
+
+    def place(part: Observed) -> int:
+        return min(number - 1, int((datetime.fromisoformat(part.since) - start) / length))
+
+    return [together(parts) for _, parts in groupby(since, place)]
 
 
-def slower_than(before: Observed | None) -> int:
-    """Milliseconds: the class below which 95 % of the requests were before, within what people notice.
+def _measured(
+    name: Name,
+    compared: Sequence[Comparison],
+    before: Observed | None,
+    parts: Sequence[Observed],
+    minutes: float,
+    already: Collection[str],
+) -> Measured:
+    persistence = min(RULES[name].persistence, 6 * minutes)  # a tenth of a short watch
 
-    One of LATENCY_BOUNDS, at least 100 and at most 2000; 1000 where there were no requests.
-    """
-    raise NotImplementedError
+    def rise(comparison: Comparison) -> Rise:
+        blocks = [comparison.block(part) for part in parts]
+        return evidence(blocks, comparison.limit, alpha=ALPHA, persistence=persistence)
+
+    highest, comparison = max(((rise(each), each) for each in compared), key=lambda pair: pair[0].share)
+    breached = highest.share >= 1 or name in already
+    told = parts[highest.first : highest.last + 1] if breached else parts
+    return Measured(
+        found=described(name, together(told) if told else None),
+        before=described(name, before),
+        limit=comparison.limit,
+        evidence=highest.share,
+        breached=breached,
+    )
 
 
-def p95(observed: Observed) -> int | None:
-    """Milliseconds: the upper end of the class of the 95th percentile, twice the last one if above; or None."""
-    raise NotImplementedError
+def _verdict(measures: Mapping[Name, Measured], requests: int) -> tuple[Verdict, str]:
+    if breached := [(name, measure) for name, measure in measures.items() if measure.breached]:
+        worse = "; ".join(
+            f"{PHRASES['en'][name]} is {measure.found}, before the release {measure.before}"
+            for name, measure in breached
+        )
+        return "breached", f"{worse[0].upper()}{worse[1:]}."
+    limit = measures["errors-5xx"].limit
+    risen = percent(limit + RISE)
+    needed = _requests_to_see(limit)
+    if requests < needed:
+        return "too little traffic", (
+            f"With {requests} requests a rise of 5xx responses to {risen} could have been missed; "
+            f"it takes about {needed}."
+        )
+    return (
+        "quiet",
+        f"Nothing rose; in {requests} requests a rise of 5xx responses to {risen} would have shown.",
+    )
+
+
+@cache
+def _requests_to_see(limit: float) -> int:
+    return trials_to_see(limit + RISE, limit, ALPHA)
+
+
+def _point(first: Observed, part: Observed) -> Point:
+    after = datetime.fromisoformat(part.since) - datetime.fromisoformat(first.since)
+    return (
+        round(after.total_seconds()),
+        part.requests,
+        part.errors_4xx,
+        part.errors_5xx,
+        percentile_95(part),
+    )
+
+
+def _kinds(before: Observed | None, whole: Observed | None) -> tuple[Kind, ...]:
+    earlier = {raised.fingerprint: raised.count for raised in before.exceptions} if before else {}
+    kinds = [
+        Kind(
+            fingerprint=raised.fingerprint,
+            title=raised.title,
+            count=raised.count,
+            before=earlier.get(raised.fingerprint, 0),
+        )
+        for raised in (whole.exceptions if whole else ())
+    ]
+    return tuple(sorted(kinds, key=lambda kind: (kind.before > 0, -kind.count, kind.fingerprint))[:KINDS])
