@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.release import scenario
-from components.release.spec import Commands, Limits, Pipeline, Probe, Receiver, Spec
+from components.release.spec import Commands, Limits, Pipeline, Probe, Receiver, Spec, Watch
 from stacks.settings import Settings, SettingsError
 
 LONGEST_SCENARIO = 64 * 1024  # of the 128 KiB that execve(2) gives one variable
@@ -46,6 +46,7 @@ def release_spec(settings: Settings, root: Path) -> Spec | None:
         accept_incompatible=settings.accept_incompatible,
         responsible=settings.responsible,
         pipeline=Pipeline(**settings.pipeline.model_dump()) if settings.pipeline else None,
+        watch=Watch(**settings.watch.model_dump()) if settings.watch.minutes else None,
     )
 
 

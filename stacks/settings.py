@@ -287,6 +287,13 @@ class Limits(Section):
     command_seconds: Seconds = 1800.0
 
 
+class Watch(Section):
+    """How long after a release what visitors meet is compared with the hour before; 0 minutes: not at all."""
+
+    minutes: float = accepts("a number of minutes from 0 (no watch) to 1440", ge=0, le=24 * 60, default=60)
+    every_seconds: float = accepts("a number of seconds from 1 to 3600", ge=1, le=3600, default=15)
+
+
 class Pipeline(Section):
     """Where CI says how a revision stands. `token` names a secret, else a variable where `pulumi up` runs.
 
@@ -391,6 +398,7 @@ class Settings(Section):
     cache: Cache = Cache()
     backup: BackupPolicy = BackupPolicy()
     limits: Limits = Limits()
+    watch: Watch = Watch()
     pipeline: Pipeline | None = None  # None: only the run that relevo build records
     notify: Annotated[tuple[Notification, ...], accepts("a list of receivers", strict=False)] = (
         Notification(console=True),

@@ -64,7 +64,7 @@ ENGLISH: Mapping[str, Template] = {
             "{rewound}",
         ),
         detail="Logbook head: {head}.",
-        next="Next: watch its log until {watch_until}, and review it on {review_due}.",
+        next="Next: {watch}review it on {review_due}.",
         asked="Next: check that your usual work goes on as before, and report anything unusual to "
         "{responsible}.",
     ),
@@ -77,7 +77,7 @@ ENGLISH: Mapping[str, Template] = {
             "{rewound}",
         ),
         detail="Logbook head: {head}.",
-        next="Next: watch its log until {watch_until}, and review it on {review_due}.",
+        next="Next: {watch}review it on {review_due}.",
         asked="Next: check that your usual work goes on as before, and report anything unusual to "
         "{responsible}.",
     ),
@@ -196,8 +196,7 @@ SPANISH: Mapping[str, Template] = {
             "{rewound}",
         ),
         detail="Último eslabón de la bitácora: {head}.",
-        next="Siguiente paso: vigilar los registros hasta el {watch_until} y hacer la revisión el "
-        "{review_due}.",
+        next="Siguiente paso: {watch}hacer la revisión el {review_due}.",
         asked="Siguiente paso: comprobar que el trabajo habitual sigue funcionando con normalidad y "
         "comunicar cualquier anomalía a {responsible}.",
     ),
@@ -211,8 +210,7 @@ SPANISH: Mapping[str, Template] = {
             "{rewound}",
         ),
         detail="Último eslabón de la bitácora: {head}.",
-        next="Siguiente paso: vigilar los registros hasta el {watch_until} y hacer la revisión el "
-        "{review_due}.",
+        next="Siguiente paso: {watch}hacer la revisión el {review_due}.",
         asked="Siguiente paso: comprobar que el trabajo habitual sigue funcionando con normalidad y "
         "comunicar cualquier anomalía a {responsible}.",
     ),
@@ -334,6 +332,7 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "not verified": "a time that is not known, since not every instance is verified",
         "has rewound": "It reversed {gone}: requests may have failed until it served on every instance.",
         "rewinding": "It reversed {gone}: requests may fail until it serves on every instance.",
+        "watch": "watch its log until {until}, and ",
         "way out": ", or go back to {earlier} with relevo rollback",
         "or back": ", go back to {earlier} with relevo rollback",
         "no way back": ", correct it and release again, since there is no version to go back to",
@@ -360,6 +359,7 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "servicio en todas las instancias.",
         "rewinding": "Revirtió {gone}: es posible que fallen solicitudes hasta que la versión esté en "
         "servicio en todas las instancias.",
+        "watch": "vigilar los registros hasta el {until} y ",
         "way out": ", o volver a {earlier} con relevo rollback",
         "or back": ", volver a {earlier} con relevo rollback",
         "no way back": ", corregirla y desplegar de nuevo, porque no hay una versión a la que volver",

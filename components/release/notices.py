@@ -141,6 +141,7 @@ def _of_release(
     before = [other for other in known or [] if other.opened_at <= release.opened_at]
     earlier = record.rollback_target(before) if before else None
     previous = release.previous_version
+    until = record.watch_until(release, context.spec.watch)
     told = {
         "id": release.id,
         "version": release.version,
@@ -155,7 +156,7 @@ def _of_release(
             else phrase(language, "no way back")
         ),
         "review_due": _date(record.review_due(release)),
-        "watch_until": _date(record.watch_until(release)),
+        "watch": phrase(language, "watch", until=_date(until)) if until else "",
     }
     if release.error or release.verdict == "failed":
         told["error"] = _sentence(release.error or "interrupted")

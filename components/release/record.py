@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from components.release import chain, reading
+from components.release.spec import Watch
 from components.target import TargetError
 
 Event = Literal[
@@ -40,7 +41,6 @@ Kind = Literal["release", "re-release", "rollback", "recovery"]
 WAYS_BACK = ("rollback", "recovery")
 
 REVIEW_AFTER = timedelta(hours=24)
-WATCH_FOR = timedelta(minutes=60)
 REMEMBERED = 10
 OPTIONAL = ("kind", "decided_at", "identity", "approved")  # of an opening
 ROLL = "roll-"  # begins the name of the step that puts a release on an instance or a further process
@@ -316,9 +316,9 @@ def review_due(release: Release) -> str | None:
     return _later(release, REVIEW_AFTER)
 
 
-def watch_until(release: Release) -> str | None:
-    """When the 60-minute watch ends, ISO 8601; None unless the release succeeded."""
-    return _later(release, WATCH_FOR)
+def watch_until(release: Release, watch: Watch | None) -> str | None:
+    """When its watch ends, ISO 8601; None unless the release succeeded and is watched."""
+    return _later(release, timedelta(minutes=watch.minutes)) if watch else None
 
 
 def _later(release: Release, span: timedelta) -> str | None:

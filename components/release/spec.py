@@ -83,7 +83,7 @@ class Pipeline:
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """How long after a release its errors are compared with those before it; 0 minutes: not at all."""
+    """How long after a release its errors are compared with those before it, and how often."""
 
     minutes: float
     every_seconds: float

@@ -70,6 +70,12 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ({"instnaces": 2}, "did you mean instances."),
     ({"checks": "never"}, 'relevo:checks is "never", but touched or always is accepted;'),
     ({"onFailure": "retry"}, 'relevo:onFailure is "retry", but stop or rollback is accepted;'),
+    ({"watch": {"minutes": -1}}, "relevo:watch.minutes is -1, but a number of minutes from 0 (no watch) to"),
+    ({"watch": {"minutes": 1441}}, "relevo:watch.minutes is 1441, but a number of minutes"),
+    ({"watch": {"minutes": True}}, "relevo:watch.minutes is true, but a number of minutes"),
+    ({"watch": False}, "relevo:watch is false, but a map is accepted;"),
+    ({"watch": {"everySeconds": 0}}, "relevo:watch.everySeconds is 0, but a number of seconds from 1 to"),
+    ({"watch": {"seconds": 5}}, "relevo:watch.seconds is not a key, but only everySeconds, minutes are"),
     ({"port": 80}, "relevo:port is 80, but a port from 1024 to 65535 is accepted;"),
     ({"port": 70000}, "relevo:port is 70000, but a port from 1024 to 65535 is accepted;"),
     (

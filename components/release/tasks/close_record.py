@@ -24,8 +24,8 @@ def close(context: Context, release: Release) -> Mapping[str, Any]:
         print(f"{seconds:8.2f} s  {step}", flush=True)
     print(f"{release.version} of {release.image}, lock {release.lock}, by {release.responsible}", flush=True)
     context.operations.prune(record.reachable_images(context.releases()))
-    watch, review = record.watch_until(release), record.review_due(release)
-    print(f"watch until {watch}, review due at {review}", flush=True)
+    watch, review = record.watch_until(release, context.spec.watch), record.review_due(release)
+    print(f"watch until {watch}, review due at {review}" if watch else f"review due at {review}", flush=True)
     back = return_time.of(release)
     if back is not None:
         print("\n".join(back.table()), flush=True)

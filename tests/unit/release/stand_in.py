@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from components.release.context import Context, trigger
 from components.release.manifest import Check, Manifest, Migration
 from components.release.record import Entry, parse
-from components.release.spec import Commands, Limits, Probe, Spec
+from components.release.spec import Commands, Limits, Probe, Spec, Watch
 from components.release.verification import Result
 from components.target import (
+    LATENCY_BOUNDS,
     Artefact,
     Backup,
     Beside,
@@ -28,6 +30,7 @@ from components.target import (
     DjangoFacts,
     Drill,
     Instance,
+    Observed,
     Operations,
     TargetError,
 )
@@ -106,6 +109,8 @@ class StandInOperations:
         self.dies: set[str] = set()  # images whose processes end at once
         self.sql: dict[str, Any] = {"pending": [], "relations": {}, "server": 180003}  # as of django_sql.py
         self.aside: dict[str, tuple[Result, ...]] = {}  # image → what it answers in a scratch instance
+        self.observing: Callable[[datetime, datetime], Observed] = nothing_observed
+        self.handed: Mapping[str, str] | None = None
         self.stale: set[str] = set()  # slots whose old process does not go away
         self.calls: list[tuple[Any, ...]] = []
         self.before: dict[str, Callable[..., None]] = {}
@@ -330,6 +335,14 @@ class StandInOperations:
             with self._record.open("ab") as file:
                 file.write(line)
 
+    def observe(self, since: datetime, until: datetime) -> Observed:
+        self._called("observe", since, until)
+        return self.observing(since, until)
+
+    def hand_over(self, described: Mapping[str, str]) -> None:
+        self._called("hand_over")
+        self.handed = described
+
     def read_record(self) -> bytes:
         if self._record is None:
             return self._written
@@ -417,8 +430,23 @@ def specification(version: str = "v1", **changes: Any) -> Spec:
         "accept_incompatible": None,
         "responsible": "Ada",
         "pipeline": None,
+        "watch": Watch(minutes=60, every_seconds=15),
     }
     return Spec(**{**described, **changes})
+
+
+def nothing_observed(since: datetime, until: datetime, **changes: Any) -> Observed:
+    described: dict[str, Any] = {
+        "since": since.isoformat(),
+        "until": until.isoformat(),
+        "requests": 0,
+        "errors_4xx": 0,
+        "errors_5xx": 0,
+        "latencies": (0,) * (len(LATENCY_BOUNDS) + 1),
+        "exceptions": (),
+        "restarts": 0,
+    }
+    return Observed(**{**described, **changes})
 
 
 def probe(**changes: Any) -> Probe:

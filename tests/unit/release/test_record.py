@@ -11,9 +11,11 @@ import pytest
 
 from components.release import record
 from components.release.record import Entry, Release
+from components.release.spec import Watch
 from components.target import TargetError
 from tests.unit.release.stand_in import image
 
+WATCH = Watch(minutes=30, every_seconds=15)
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 
 
@@ -326,11 +328,12 @@ def test_review_and_watch_are_due_after_the_success() -> None:
     (good,) = Book().run("1-v1:ok")
     assert good.closed_at == "2026-11-24T12:00:03+00:00"
     assert record.review_due(good) == "2026-11-25T12:00:03+00:00"
-    assert record.watch_until(good) == "2026-11-24T13:00:03+00:00"
+    assert record.watch_until(good, WATCH) == "2026-11-24T12:30:03+00:00"
+    assert record.watch_until(good, None) is None
 
 
 @pytest.mark.parametrize("story", ["1-v1:open", "1-v1:fail"])
 def test_nothing_is_due_of_a_release_that_has_not_succeeded(story: str) -> None:
     (release,) = Book().run(story)
     assert record.review_due(release) is None
-    assert record.watch_until(release) is None
+    assert record.watch_until(release, WATCH) is None

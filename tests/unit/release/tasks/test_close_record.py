@@ -8,7 +8,7 @@ import pytest
 
 from components.release.context import StepFailed
 from components.release.running import perform
-from components.release.spec import Receiver
+from components.release.spec import Receiver, Watch
 from components.release.tasks.backup import backup
 from components.release.tasks.close_record import close
 from components.release.tasks.notify import notify
@@ -42,12 +42,12 @@ def test_only_what_can_be_gone_back_to_is_kept(operations: StandInOperations) ->
 
 
 def test_review_and_watch_are_recorded_as_due(operations: StandInOperations) -> None:
-    made, _ = opened(operations)
+    made, _ = opened(operations, watch=Watch(minutes=30, every_seconds=15))
     due = perform(made, "close-record", close)
     closed_at = made.current().closed_at
     assert closed_at is not None
     closed = datetime.fromisoformat(closed_at)
-    assert datetime.fromisoformat(due["watch_until"]) - closed == timedelta(minutes=60)
+    assert datetime.fromisoformat(due["watch_until"]) - closed == timedelta(minutes=30)
     assert datetime.fromisoformat(due["review_due"]) - closed == timedelta(hours=24)
     assert made.current().done["close-record"] == due
 
