@@ -277,6 +277,7 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
         facts=pulumi.Output.all(
             image=image,
             public_host=edge.host,
+            endpoint_host=edge.endpoint_host,
             verify_hosts=edge.verify_hosts,
             workspace=logs.workspace_customer_id,
             secret_versions=pulumi.Output.all(

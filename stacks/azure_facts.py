@@ -103,6 +103,7 @@ def complete(known: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any
         "image": made["image"],
         "public_host": made["public_host"],
         "public_url": f"https://{made['public_host']}",
+        "front_door": {**known["front_door"], "endpoint": made["endpoint_host"]},
         "sites": {**known["sites"], **verify},
         "identity": made["identities"],
         "workspace": made["workspace"],

@@ -7,6 +7,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from components.azure import image as layout
@@ -15,6 +16,7 @@ from components.azure.backups import Backups
 from components.azure.environment import Environment, Reference, identity, libpq, process_environment
 from components.azure.jobs_run import Jobs, key_of
 from components.azure.login import PUBLIC, Clients
+from components.azure.observing import Observing
 from components.azure.processes import Processes
 from components.azure.record import Record
 from components.azure.restores import DRILL, Restores
@@ -35,6 +37,7 @@ from components.target import (
     DjangoFacts,
     Drill,
     Instance,
+    Observed,
     TargetError,
 )
 from components.templates import variables
@@ -103,6 +106,13 @@ class AzureOperations:
             public_url=facts["public_url"],
             probe=facts["app"]["probe"],
             quiet_minutes=int(self._limits.get("quiet_minutes", 1)),
+        )
+        self._observing = Observing(
+            clients,
+            group=group,
+            profile=front_door["profile"],
+            endpoint=front_door["endpoint"],
+            workspace=facts["workspace"],
         )
         self._schema: dict[str, Any] | None = None
         self._step = ""
@@ -338,6 +348,10 @@ class AzureOperations:
 
     def prune(self, images: Collection[str]) -> None:
         self._artefacts.prune({*images, *self._placed()})
+
+    # -- after the release -----------------------------------------------------------------------------
+    def observe(self, since: datetime, until: datetime) -> Observed:
+        return self._observing.observe(since, until, now=datetime.now(UTC))
 
     # -- the record ------------------------------------------------------------------------------------
     def append_record(self, make: Callable[[bytes], str]) -> None:

@@ -25,6 +25,7 @@ MINUTE = timedelta(minutes=1)
 # Front Door); one more for clocks that differ.
 LAG = timedelta(minutes=4)
 HEALTHY_PERCENT = 50.0
+ORIGINS = 100  # Azure answers ten series unless it is asked for more (Metrics - List, "top")
 
 
 @dataclass(frozen=True)
@@ -291,6 +292,7 @@ class Rotation:
                 metricnames=metric,
                 aggregation=aggregation,
                 filter="Origin eq '*'",
+                top=ORIGINS,
             )
         found: dict[datetime, dict[str, float]] = {}
         for one in response.value:

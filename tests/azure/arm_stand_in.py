@@ -29,6 +29,7 @@ import ssl
 import threading
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -232,6 +233,10 @@ class ArmStandIn:
         self.backups: dict[str, datetime] = {}
         self.counts: dict[str, dict[datetime, float]] = {}  # host → minute → requests of Front Door's count
         self.health: dict[str, dict[datetime, float]] = {}
+        self.statuses: dict[str, dict[datetime, float]] = {}  # status → minute → requests of the public
+        self.access_log: list[tuple[datetime, float]] = []  # when, and seconds taken
+        self.consoles: list[tuple[datetime, str, str]] = []  # when, site and machine, line
+        self.partial: str | None = None  # why the workspace answers a part only
         self.commands: Callable[[list[str]], Command] = lambda words: Command()
         self.blob_log = True  # whether a job can write its log into a blob
         self.workspace_delay = 0  # so many queries before the workspace has anything
@@ -484,20 +489,25 @@ class ArmStandIn:
 
     def _metrics(self, request: _Request) -> _Answer:
         metric = request.query["metricnames"][0]
-        total = metric == "OriginRequestCount"
+        total = metric in ("OriginRequestCount", "RequestCount")
         begin, _, end = request.query["timespan"][0].partition("/")
         low, high = datetime.fromisoformat(begin), datetime.fromisoformat(end)
+        if metric == "RequestCount":
+            dimension, found = "httpstatus", self.statuses
+        else:
+            counted = self.counts if total else self.health
+            dimension, found = "origin", {f"{host}:443": minutes for host, minutes in counted.items()}
         series = [
             {
-                "metadatavalues": [{"name": {"value": "origin"}, "value": f"{host}:443"}],
+                "metadatavalues": [{"name": {"value": dimension}, "value": name}],
                 "data": [
                     {"timeStamp": at.isoformat(), "total" if total else "average": value}
                     for at, value in sorted(minutes.items())
                     if low <= at <= high
                 ],
             }
-            for host, minutes in (self.counts if total else self.health).items()
-        ]
+            for name, minutes in found.items()
+        ][: int(request.query.get("top", ["10"])[0])]
         value = {
             "id": metric,
             "type": "Microsoft.Insights/metrics",
@@ -567,14 +577,42 @@ class ArmStandIn:
     def _workspace(self, request: _Request) -> _Answer:
         self.workspace_delay -= 1
         query = json.loads(request.body)["query"]
+        if "AzureDiagnostics" in query:
+            return self._table(self._classes(query), Class="int", Requests="long")
+        if "AppServiceConsoleLogs" in query:
+            return self._table(self._console(query), TimeGenerated="datetime", Source="string", Line="string")
         name = re.search(r'startswith "([^"]+)"', query)
         assert name
         lines = [
             line for job in self.jobs.values() for each in job if each.name == name[1] for line in each.lines
         ]
-        rows = [[line] for line in lines] if self.workspace_delay < 0 else []
-        table = {"name": "PrimaryResult", "columns": [{"name": "Line", "type": "string"}], "rows": rows}
-        return _Answer(200, {"tables": [table]})
+        return self._table([[line] for line in lines] if self.workspace_delay < 0 else [], Line="string")
+
+    def _table(self, rows: Iterable[Sequence[Any]], **columns: str) -> _Answer:
+        named = [{"name": name, "type": kind} for name, kind in columns.items()]
+        answer: dict[str, Any] = {
+            "tables": [{"name": "PrimaryResult", "columns": named, "rows": [*map(list, rows)]}]
+        }
+        if self.partial:
+            answer["error"] = {"code": "PartialError", "message": self.partial}
+        return _Answer(200, answer)
+
+    def _classes(self, query: str) -> Iterable[Sequence[Any]]:
+        """Requests of the access log by the classes that the query names."""
+        since, until = map(datetime.fromisoformat, re.findall(r"datetime\((\d[^)]+)\)", query))
+        bounds = [float(bound) for bound in re.findall(r"Seconds <= ([\d.]+)", query)]
+        return Counter(
+            next((number for number, bound in enumerate(bounds) if seconds <= bound), len(bounds))
+            for at, seconds in self.access_log
+            if since <= at < until
+        ).items()
+
+    def _console(self, query: str) -> Iterable[Sequence[Any]]:
+        """Lines of the span that the query names, whatever it asks of their text."""
+        until, starts, since = map(datetime.fromisoformat, re.findall(r"datetime\((\d[^)]+)\)", query))
+        for at, source, line in sorted(self.consoles, key=lambda each: (each[1], each[0])):
+            if (starts if '"started"' in line else since) <= at < until:
+                yield at.isoformat(), source, line
 
     # container apps
     def _container_app(self, request: _Request) -> _Answer:

@@ -122,6 +122,7 @@ def facts(azure: ArmStandIn, images: list[str]) -> dict[str, Any]:
         "front_door": {
             "profile": "afd-assets-test",
             "origin_group": "app",
+            "endpoint": "fde-assets-test.z01.azurefd.net",
             "origins": {name: name for name in azure.origins},
         },
         "sites": {

@@ -1,0 +1,222 @@
+"""What visitors met and what the application raised, by Front Door's metrics and the workspace.
+
+Both know it only after a while, so a span ends where they surely do. What comes even later is not counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from components.azure import marker
+from components.azure.faults import asking
+from components.azure.login import Clients
+from components.target import LATENCY_BOUNDS, Observed, Raised, TargetError
+
+MINUTE = timedelta(minutes=1)
+# Metrics: "up to 3 minutes to get processed" (Monitor Azure Front Door); logs: "between 20 seconds and 3
+# minutes" (Log data ingestion time in Azure Monitor). The rest is for clocks that differ.
+LAG = timedelta(minutes=5)
+STATUSES = 1000  # Azure answers ten series unless it is asked for more (Metrics - List, "top")
+LINES = 50_000  # of consoles; in a storm of errors, those that came first
+# So long after it was asked for, a start of a worker is no late one, but another one.
+STARTS = timedelta(minutes=30)
+
+# A column is of text or of numbers as its first row was, and is missing before that ("AzureDiagnostics").
+LATENCIES = """
+union isfuzzy=true (datatable(TimeGenerated: datetime)[]), AzureDiagnostics
+| where TimeGenerated >= datetime({since}) and TimeGenerated < datetime({until})
+| where column_ifexists("Category", "") == "FrontDoorAccessLog"
+| where column_ifexists("endpoint_s", "") =~ "{endpoint}"
+| extend Seconds = coalesce(todouble(column_ifexists("timeTaken_s", "")),
+                            todouble(column_ifexists("timeTaken_d", real(null))))
+| where isnotnull(Seconds)
+| summarize Requests = count() by Class = case({classes}, {slowest})
+"""
+# What tracebacks are made of, in one line (as of JSON) or in many; and what says that a process starts.
+CONSOLES = """
+union isfuzzy=true (datatable(TimeGenerated: datetime, Source: string, Line: string)[]),
+  (AppServiceConsoleLogs
+    | project TimeGenerated, Source = strcat(_ResourceId, " ", Host), Line = ResultDescription),
+  (ContainerAppConsoleLogs
+    | where isempty(JobName)
+    | project TimeGenerated, Source = ContainerGroupName, Line = Log)
+| where TimeGenerated < datetime({until})
+| where TimeGenerated >= datetime({starts}) and Line has "relevo" and Line has "started"
+    or TimeGenerated >= datetime({since}) and (
+        Line contains "Traceback (most recent call last)"
+        or Line matches regex @"^(\\s|[A-Za-z_][A-Za-z0-9_.]*(:|$))")
+| top {lines} by TimeGenerated asc
+| order by Source asc, TimeGenerated asc
+| project TimeGenerated, Source, Line
+"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One of a console. `source`: its site and machine, or its replica."""
+
+    at: datetime
+    source: str
+    text: str
+
+
+class Observing:
+    """`endpoint`: Front Door's own name of the public one, by which it counts ("….z01.azurefd.net")."""
+
+    def __init__(self, clients: Clients, *, group: str, profile: str, endpoint: str, workspace: str) -> None:
+        self._clients = clients
+        self._profile = (
+            f"/subscriptions/{clients.subscription}/resourceGroups/{group}/providers/Microsoft.Cdn/profiles/"
+            f"{profile}"
+        )
+        self._endpoint = endpoint
+        self._workspace = workspace
+
+    def observe(self, since: datetime, until: datetime, *, now: datetime) -> Observed:
+        """The whole minutes of the span that are surely known, since Front Door counts by the minute."""
+        begin, end = whole_minutes(since.astimezone(UTC), min(until, now - LAG).astimezone(UTC))
+        if begin >= end:
+            nothing = (0,) * (len(LATENCY_BOUNDS) + 1)
+            return _observed(since, since, Counter(), nothing, (), 0)
+        lines = self._consoles(begin, end)
+        raised = [line for line in lines if line.at >= begin]
+        return _observed(
+            begin,
+            end,
+            self._statuses(begin, end),
+            self._latencies(begin, end),
+            exceptions(raised),
+            restarts(lines, begin),
+        )
+
+    # -- what is asked ---------------------------------------------------------------------------------
+    def _statuses(self, begin: datetime, end: datetime) -> Counter[int]:
+        """Requests by their status ("Azure Front Door monitoring data reference")."""
+        with asking("read RequestCount of Front Door"):
+            response = self._clients.monitor.metrics.list(
+                self._profile,
+                timespan=f"{_text(begin)}/{_text(end)}",
+                interval="PT1M",
+                metricnames="RequestCount",
+                aggregation="Total",
+                filter=f"Endpoint eq '{self._endpoint}' and HttpStatus eq '*'",
+                top=STATUSES,
+            )
+        found: Counter[int] = Counter()
+        for one in response.value:
+            for series in one.timeseries or []:
+                named = {
+                    str(value.name and value.name.value).lower(): value.value
+                    for value in series.metadatavalues or []
+                }
+                if status := named.get("httpstatus"):
+                    found[int(status)] += sum(
+                        round(point.total or 0)
+                        for point in series.data or []
+                        if begin <= point.time_stamp.astimezone(UTC) < end
+                    )
+        return found
+
+    def _latencies(self, begin: datetime, end: datetime) -> tuple[int, ...]:
+        classes = ", ".join(
+            f"Seconds <= {bound / 1000:g}, {number}" for number, bound in enumerate(LATENCY_BOUNDS)
+        )
+        rows = self._query(
+            LATENCIES.format(
+                since=_text(begin),
+                until=_text(end),
+                endpoint=self._endpoint,
+                classes=classes,
+                slowest=len(LATENCY_BOUNDS),
+            ),
+            (begin, end),
+        )
+        counted = {int(row["Class"]): int(row["Requests"]) for row in rows}
+        return tuple(counted.get(number, 0) for number in range(len(LATENCY_BOUNDS) + 1))
+
+    def _consoles(self, begin: datetime, end: datetime) -> list[Line]:
+        """By source, each in its order."""
+        starts = begin - STARTS
+        query = CONSOLES.format(starts=_text(starts), since=_text(begin), until=_text(end), lines=LINES)
+        return [
+            Line(row["TimeGenerated"], row["Source"], row["Line"])
+            for row in self._query(query, (starts, end))
+        ]
+
+    def _query(self, query: str, span: tuple[datetime, datetime]) -> list[Any]:
+        from azure.monitor.query import LogsQueryResult
+
+        with asking("read the log in the workspace"):
+            result = self._clients.logs.query_workspace(self._workspace, query, timespan=span)
+        if not isinstance(result, LogsQueryResult):
+            raise TargetError(
+                f"the workspace answers in part only ({result.partial_error}), but what it leaves out is not "
+                f"known; ask again later."
+            )
+        return [row for table in result.tables for row in table.rows]
+
+
+# -- what the answers say --------------------------------------------------------------------------------
+
+
+def whole_minutes(since: datetime, until: datetime) -> tuple[datetime, datetime]:
+    """The first minute that begins in the span, and the end of the last one that ends in it."""
+    begin = since.replace(second=0, microsecond=0)
+    return begin + (MINUTE if begin < since else timedelta()), until.replace(second=0, microsecond=0)
+
+
+def exceptions(lines: Sequence[Line]) -> tuple[Raised, ...]:
+    """Of each source by itself, for a traceback is of many lines; `lines` are ordered by source."""
+    return ()  # XXX
+
+
+def restarts(lines: Sequence[Line], since: datetime) -> int:
+    """Starts after `since` that nobody asked for: all but the first one of each worker of a release.
+
+    So is that of a worker which the platform puts in another's place, long after a release.
+    """
+    known: set[tuple[str, str, str]] = set()
+    found = 0
+    for line in sorted(lines, key=lambda line: line.at):
+        started = marker.started(line.text)
+        if started is None:
+            continue
+        process = (started.instance, started.worker, started.start)
+        late = line.at - _asked(started) > STARTS
+        found += line.at >= since and (late or process in known)
+        known.add(process)
+    return found
+
+
+def _asked(started: marker.Started) -> datetime:
+    """The name of a start begins with its time."""
+    return datetime.fromisoformat(started.start[:19]).replace(tzinfo=UTC)
+
+
+def _observed(
+    since: datetime,
+    until: datetime,
+    statuses: Counter[int],
+    latencies: tuple[int, ...],
+    raised: tuple[Raised, ...],
+    restarted: int,
+) -> Observed:
+    return Observed(
+        since=since.astimezone(UTC).isoformat(timespec="seconds"),
+        until=until.astimezone(UTC).isoformat(timespec="seconds"),
+        requests=sum(statuses.values()),
+        errors_4xx=sum(count for status, count in statuses.items() if 400 <= status < 500),
+        # 0: the site did not answer in time ("Azure Front Door monitoring data reference").
+        errors_5xx=sum(count for status, count in statuses.items() if status >= 500 or status == 0),
+        latencies=latencies,
+        exceptions=raised,
+        restarts=restarted,
+    )
+
+
+def _text(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
