@@ -23,6 +23,8 @@ SHARED = tuple(
         "dumping",
         "comparing",
         "restoring",
+        "log_lines",
+        "tracebacks",
     )
 )
 # What a target has of the release: what an artefact is, and how a process is asked by a scenario.
@@ -36,6 +38,8 @@ MAY_IMPORT = {
     "components.dumping": ("components.target",),
     "components.comparing": ("components.target",),
     "components.restoring": ("components.target", "components.dumping", "components.comparing"),
+    "components.startup": ("components.log_lines",),
+    "components.tracebacks": ("components.log_lines",),
     "components.release": ("components.target", "components.masking", "components.release"),
     "components.azure": (*SHARED, "components.azure", *OF_RELEASE),
     "components.local": (*SHARED, "components.local", *OF_RELEASE),
