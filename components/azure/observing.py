@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any
 
+from components import tracebacks
 from components.azure import marker
 from components.azure.faults import asking
 from components.azure.login import Clients
@@ -48,6 +50,7 @@ union isfuzzy=true (datatable(TimeGenerated: datetime, Source: string, Line: str
 | where TimeGenerated >= datetime({starts}) and Line has "relevo" and Line has "started"
     or TimeGenerated >= datetime({since}) and (
         Line contains "Traceback (most recent call last)"
+        or Line startswith "The above exception was" or Line startswith "During handling of the above"
         or Line matches regex @"^(\\s|[A-Za-z_][A-Za-z0-9_.]*(:|$))")
 | top {lines} by TimeGenerated asc
 | order by Source asc, TimeGenerated asc
@@ -170,8 +173,15 @@ def whole_minutes(since: datetime, until: datetime) -> tuple[datetime, datetime]
 
 
 def exceptions(lines: Sequence[Line]) -> tuple[Raised, ...]:
-    """Of each source by itself, for a traceback is of many lines; `lines` are ordered by source."""
-    return ()  # XXX
+    """Of each source by itself, since a traceback may be of many lines; `lines` are ordered by source."""
+    counts = Counter(
+        kind
+        for _, own in groupby(lines, key=lambda line: line.source)
+        for _, kind in tracebacks.found(line.text for line in own)
+    )
+    return tuple(
+        Raised(fingerprint=kind.fingerprint, title=kind.title, count=count) for kind, count in counts.items()
+    )
 
 
 def restarts(lines: Sequence[Line], since: datetime) -> int:

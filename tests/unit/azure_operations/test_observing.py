@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -95,6 +96,27 @@ def test_latencies_are_counted_by_class(
 
     found = {bound: count for bound, count in zip((*LATENCY_BOUNDS, None), counted, strict=True) if count}
     assert found == {5: 2, 10: 1, 300: 1, 10000: 1, None: 2}
+
+
+def test_exceptions_are_counted_by_kind_of_each_console_by_itself(
+    operations: AzureOperations, azure: ArmStandIn, since: datetime, now: datetime
+) -> None:
+    """The lines of two machines come between each other; a line of JSON has its traceback in itself."""
+    lines = (
+        "Traceback (most recent call last):",
+        '  File "/app/loans/views.py", line 7, in create',
+        "    raise ValueError(name)",
+        "ValueError: Ada",
+    )
+    for number, line in enumerate(lines):
+        for machine in ("site lw0", "site lw1"):
+            azure.consoles.append((since + timedelta(milliseconds=number), machine, line))
+    said = {"level": "ERROR", "message": "Internal Server Error", "exc_info": "\n".join(lines)}
+    azure.consoles.append((since + timedelta(minutes=1), "site lw0", json.dumps(said)))
+
+    (raised,) = operations.observe(since, now).exceptions
+
+    assert (raised.title, raised.count) == ("ValueError in loans/views.py, create", 3)
 
 
 def test_a_worker_that_starts_again_unasked_is_a_restart(
