@@ -94,6 +94,21 @@ def upper_bound(events: float, trials: float, alpha: float) -> float:
     return high
 
 
+def unevenness(blocks: Sequence[Block]) -> float:
+    """How many times as much the events vary among the blocks as if each came by itself; at least 1.
+
+    Pearson's chi-squared for its degrees of freedom. Of errors that come in clusters it is about their size:
+    they tell as much as a sample that is so many times smaller.
+    """
+    counted = [block for block in blocks if block.trials > 0]
+    events, trials = (sum(block.events for block in counted), sum(block.trials for block in counted))
+    if len(counted) < 2 or not 0 < events < trials:
+        return 1.0
+    rate = events / trials
+    deviations = [(block.events - block.trials * rate) ** 2 / block.trials for block in counted]
+    return max(1.0, sum(deviations) / (rate * (1 - rate)) / (len(counted) - 1))
+
+
 def trials_to_see(rate: float, limit: float, alpha: float) -> int:
     """How many trials at the rate, which is above the limit, are an alarm nine times in ten."""
     few, many = 0, 1

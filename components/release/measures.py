@@ -2,18 +2,20 @@
 
 A measure is a rate: of requests that ended in an error or took longer than before, of exceptions for a
 request, of restarts for a second. Its limit is what the rate before may really have been, since an hour is a
-sample, and a rise that is tolerated; but at most the measure's ceiling. So an outage in the hour before
-excuses nothing, and where little or nothing is known of before, the ceiling is the limit.
+sample, or that rate and a rise that is tolerated, whichever is more; but at most the measure's ceiling. So an
+outage in the hour before excuses nothing, and where next to nothing is known of before, the ceiling is the
+limit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from components.release.evidence import Block, upper_bound
+from components.release.evidence import Block, evidence, unevenness, upper_bound
 from components.target import LATENCY_BOUNDS, Observed, Raised
 
 Name = Literal["errors-4xx", "errors-5xx", "exceptions", "latency", "restarts"]
@@ -31,75 +33,88 @@ class Rule:
 RULES: Mapping[Name, Rule] = {
     # Most often the client's fault: one that looks for holes is gone in minutes, a broken path is not.
     "errors-4xx": Rule(tolerated=0.05, ceiling=0.5, persistence=300),
-    "errors-5xx": Rule(tolerated=0.005, ceiling=0.03, persistence=30),
-    "exceptions": Rule(tolerated=0.005, ceiling=0.1, persistence=30),
+    "errors-5xx": Rule(tolerated=0.005, ceiling=0.03, persistence=40),
+    "exceptions": Rule(tolerated=0.005, ceiling=0.1, persistence=40),
     # Caches are cold after a release.
     "latency": Rule(tolerated=0.1, ceiling=0.5, persistence=300),
-    "restarts": Rule(tolerated=2 / 3600, ceiling=12 / 3600, persistence=30),
+    "restarts": Rule(tolerated=2 / 3600, ceiling=12 / 3600, persistence=40),
 }
 
 VISITORS_CAUSE: frozenset[Name] = frozenset({"errors-4xx"})
 """What anybody outside can bring about: told like each breach, but by itself no reason to go back."""
 
 QUICK, SLOW, UNKNOWN = 100, 2000, 1000  # milliseconds
+CLUSTER = 10.0  # errors that come together count as one if they are not more than so many
 FALSE_ALARMS = 0.01  # at most, of releases that are no worse
 COMPARISONS = 6
 ALPHA = FALSE_ALARMS / COMPARISONS / 2
 """Of one comparison: half of its share is the risk that the rate before is underestimated."""
 
+Count = Callable[[Observed], tuple[int, float]]
+"""The events of a span, and the trials among which they were."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """`count` gives the events of a span and the trials among which they were; `before` those of before."""
+    """`limit` is what the rate may reach; `cluster` how many events tell as much as one by itself."""
 
     name: Name
-    count: Callable[[Observed], tuple[int, float]]
-    before: tuple[int, float]
-
-    @property
-    def rule(self) -> Rule:
-        return RULES[self.name]
-
-    @property
-    def limit(self) -> float:
-        events, trials = self.before
-        known = upper_bound(min(events, trials), trials, ALPHA)
-        return min(known + self.rule.tolerated, self.rule.ceiling)
+    count: Count
+    limit: float
+    cluster: float
 
     def block(self, observed: Observed) -> Block:
-        events, trials = self.count(observed)
-        return Block(events=min(events, trials), trials=trials, seconds=seconds(observed))
+        return _block(self.count, observed, cluster=self.cluster)
 
 
-def comparisons(before: Observed | None) -> tuple[Comparison, ...]:
+def comparisons(before: Sequence[Observed]) -> tuple[Comparison, ...]:
     """One for each measure, and for exceptions two: of kinds that were there before, and of new ones.
 
     How often a new kind would have come without a release is told by those that came once in the time before
     ("Good-Turing frequency estimation"): where each exception is another kind, new ones are no news.
     """
-    usual = frozenset(raised.fingerprint for raised in before.exceptions) if before else frozenset()
-    slow = slower_than(before)
+    seen = Counter({kind.fingerprint: kind.count for kind in together(before).exceptions} if before else {})
+    slow = slower_than(together(before) if before else None)
 
-    def compare(name: Name, count: Callable[[Observed], tuple[int, float]]) -> Comparison:
-        return Comparison(name=name, count=count, before=count(before) if before else (0, 0))
+    def of_kinds(wanted: Callable[[str], bool]) -> Count:
+        return lambda observed: (
+            sum(kind.count for kind in observed.exceptions if wanted(kind.fingerprint)),
+            _occasions(observed),
+        )
 
-    def of_kinds(observed: Observed, *, new: bool) -> tuple[int, float]:
-        kinds = (raised for raised in observed.exceptions if (raised.fingerprint not in usual) == new)
-        return sum(raised.count for raised in kinds), _occasions(observed)
-
-    once = sum(raised.count == 1 for raised in before.exceptions) if before else 0
+    new, once = of_kinds(lambda kind: not seen[kind]), of_kinds(lambda kind: seen[kind] == 1)
     return (
-        compare("errors-4xx", lambda observed: (observed.errors_4xx, observed.requests)),
-        compare("errors-5xx", lambda observed: (observed.errors_5xx, observed.requests)),
-        compare("exceptions", lambda observed: of_kinds(observed, new=False)),
-        Comparison(
-            name="exceptions",
-            count=lambda observed: of_kinds(observed, new=True),
-            before=(once, _occasions(before) if before else 0),
-        ),
-        compare("latency", lambda observed: (_slower(observed, slow), sum(observed.latencies))),
-        compare("restarts", lambda observed: (observed.restarts, seconds(observed))),
+        _compare("errors-4xx", before, lambda observed: (observed.errors_4xx, observed.requests)),
+        _compare("errors-5xx", before, lambda observed: (observed.errors_5xx, observed.requests)),
+        _compare("exceptions", before, of_kinds(lambda kind: seen[kind] > 0)),
+        _compare("exceptions", before, new, count_before=once),
+        _compare("latency", before, lambda observed: (_slower(observed, slow), sum(observed.latencies))),
+        _compare("restarts", before, lambda observed: (observed.restarts, seconds(observed))),
     )
+
+
+def _compare(
+    name: Name, before: Sequence[Observed], count: Count, *, count_before: Count | None = None
+) -> Comparison:
+    """Parts of the time before that were certainly above the ceiling were an outage, and are left out."""
+    rule = RULES[name]
+    blocks = [
+        block
+        for block in (_block(count_before or count, part) for part in before)
+        if evidence([block], rule.ceiling, alpha=ALPHA, persistence=1).share < 1
+    ]
+    cluster = min(CLUSTER, unevenness(blocks))
+    events, trials = sum(block.events for block in blocks), sum(block.trials for block in blocks)
+    at_most = upper_bound(events / cluster, trials / cluster, ALPHA)
+    tolerated = events / trials + rule.tolerated if trials else rule.ceiling
+    return Comparison(
+        name=name, count=count, limit=min(max(at_most, tolerated), rule.ceiling), cluster=cluster
+    )
+
+
+def _block(count: Count, observed: Observed, *, cluster: float = 1.0) -> Block:
+    events, trials = count(observed)
+    return Block(events=min(events, trials) / cluster, trials=trials / cluster, seconds=seconds(observed))
 
 
 def _occasions(observed: Observed) -> float:

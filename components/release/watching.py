@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any, Literal
 
 from components.release.evidence import BLOCKS, Rise, evidence, trials_to_see
@@ -32,7 +32,7 @@ from components.target import Observed
 Verdict = Literal["quiet", "breached", "too little traffic"]
 Point = tuple[int, int, int, int, int | None]  # seconds since the start, requests, 4xx, 5xx, p95 in ms
 
-BEFORE = timedelta(minutes=60)
+BEFORE, PARTS = timedelta(minutes=60), 12
 SETTLING = timedelta(seconds=30)
 RISE = 0.05  # of 5xx responses above their limit: a watch that may have missed it saw too little
 POINTS = 120  # of the curve, at most
@@ -41,10 +41,9 @@ KINDS = 10  # of exceptions that are told
 
 @dataclass(frozen=True, kw_only=True)
 class Spans:
-    """What is compared: `before_since` to `before_until` with `since` to `until`."""
+    """What is compared: the time before, as parts from one moment to another, with `since` to `until`."""
 
-    before_since: datetime
-    before_until: datetime
+    before: tuple[tuple[datetime, datetime], ...]
     since: datetime
     until: datetime
 
@@ -120,38 +119,52 @@ class Judgement:
 def spans(*, opened_at: datetime, closed_at: datetime, minutes: float) -> Spans:
     """What is compared for a release: not the release itself, nor the moments around it."""
     settling = min(SETTLING, timedelta(minutes=minutes) / 20)
+    ends = [opened_at - settling - BEFORE / PARTS * number for number in reversed(range(PARTS + 1))]
     return Spans(
-        before_since=opened_at - settling - BEFORE,
-        before_until=opened_at - settling,
+        before=tuple(pairwise(ends)),
         since=closed_at + settling,
         until=closed_at + timedelta(minutes=minutes),
     )
 
 
-def started(before: Observed | None, *, until: datetime, minutes: float) -> dict[str, Any]:
-    """The data of the entry `watch started`."""
-    measures = {name: described(name, before) for name in RULES}
-    requests = before.requests if before else 0
+def started(before: Sequence[Observed], *, until: datetime, minutes: float) -> dict[str, Any]:
+    """The data of the entry `watch started`. `before`: the parts of the time before, see `spans`."""
+    whole = together(before) if before else None
+    measures = {name: described(name, whole) for name in RULES}
+    requests = whole.requests if whole else 0
     return {"until": until.isoformat(), "minutes": minutes, "before": {"requests": requests, **measures}}
 
 
 def judge(
-    before: Observed | None, since: Sequence[Observed], *, minutes: float, already: Collection[str] = ()
+    before: Sequence[Observed],
+    since: Sequence[Observed],
+    *,
+    minutes: float,
+    already: Collection[str] = (),
 ) -> Judgement:
     """What the time since a release says of it.
 
-    `since` are its parts in order, each some seconds long: in a long one, an outage cannot be told from
-    errors that go on. `minutes` is how long the whole watch is. What `already` was breached stays so.
+    `before` and `since` are parts in their order: of the time before a dozen, see `spans`, or none; since
+    then of some seconds each, as in a long one an outage cannot be told from errors that go on. `minutes` is
+    how long the whole watch is. What `already` was breached stays so.
     """
     parts = _divided(since, minutes, BLOCKS)
     whole = together(since) if since else None
-    every = comparisons(before)
+    earlier = together(before) if before else None
+    compared = comparisons(before)
     measures: dict[Name, Measured] = {
-        name: _measured(name, [each for each in every if each.name == name], before, parts, minutes, already)
+        name: _measured(
+            name,
+            [each for each in compared if each.name == name],
+            earlier,
+            parts,
+            minutes=minutes,
+            already=name in already,
+        )
         for name in RULES
     }
     requests = whole.requests if whole else 0
-    verdict, why = _verdict(measures, requests)
+    verdict, why = _verdict(measures, requests, next(each for each in compared if each.name == "errors-5xx"))
     return Judgement(
         verdict=verdict,
         why=why,
@@ -159,7 +172,7 @@ def judge(
         seconds=seconds(whole) if whole else 0.0,
         measures=measures,
         curve=tuple(_point(since[0], part) for part in _divided(since, minutes, POINTS)),
-        exceptions=_kinds(before, whole),
+        exceptions=_kinds(earlier, whole),
         restarts=whole.restarts if whole else 0,
     )
 
@@ -181,8 +194,9 @@ def _measured(
     compared: Sequence[Comparison],
     before: Observed | None,
     parts: Sequence[Observed],
+    *,
     minutes: float,
-    already: Collection[str],
+    already: bool,
 ) -> Measured:
     persistence = min(RULES[name].persistence, 6 * minutes)  # a tenth of a short watch
 
@@ -191,7 +205,7 @@ def _measured(
         return evidence(blocks, comparison.limit, alpha=ALPHA, persistence=persistence)
 
     highest, comparison = max(((rise(each), each) for each in compared), key=lambda pair: pair[0].share)
-    breached = highest.share >= 1 or name in already
+    breached = highest.share >= 1 or already
     told = parts[highest.first : highest.last + 1] if breached else parts
     return Measured(
         found=described(name, together(told) if told else None),
@@ -202,16 +216,15 @@ def _measured(
     )
 
 
-def _verdict(measures: Mapping[Name, Measured], requests: int) -> tuple[Verdict, str]:
+def _verdict(measures: Mapping[Name, Measured], requests: int, errors_5xx: Comparison) -> tuple[Verdict, str]:
     if breached := [(name, measure) for name, measure in measures.items() if measure.breached]:
         worse = "; ".join(
             f"{PHRASES['en'][name]} is {measure.found}, before the release {measure.before}"
             for name, measure in breached
         )
         return "breached", f"{worse[0].upper()}{worse[1:]}."
-    limit = measures["errors-5xx"].limit
-    risen = percent(limit + RISE)
-    needed = _requests_to_see(limit)
+    risen = percent(errors_5xx.limit + RISE)
+    needed = round(errors_5xx.cluster * _trials_to_see_a_rise(errors_5xx.limit))
     if requests < needed:
         return "too little traffic", (
             f"With {requests} requests a rise of 5xx responses to {risen} could have been missed; "
@@ -224,7 +237,7 @@ def _verdict(measures: Mapping[Name, Measured], requests: int) -> tuple[Verdict,
 
 
 @cache
-def _requests_to_see(limit: float) -> int:
+def _trials_to_see_a_rise(limit: float) -> int:
     return trials_to_see(limit + RISE, limit, ALPHA)
 
 
