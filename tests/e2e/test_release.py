@@ -90,6 +90,33 @@ def test_a_preview_of_a_new_pin_shows_exactly_the_steps_of_the_release(
     assert serving(site) == {"v1"}
 
 
+@pytest.mark.parametrize("instances", [2, 4])
+def test_release_and_rollback_fail_no_request_under_load(
+    site: Project, digests: dict[str, str], instances: int
+) -> None:
+    """v1 → v2 → v1, while 16 clients read; new instances come with v2 and go after the second.
+
+    The limit is two seconds, and what the machine itself costs: the slowest answer to the same clients in the
+    same minute without a release.
+    """
+    site.have(digests["v1"])
+    site.set("instances", instances)
+    with Load(site.url, CATALOGUE, seconds=5) as quiet:
+        pass
+    with Load(site.url, CATALOGUE) as load:
+        site.release(digests["v2"], preview=True)
+        assert serving(site) == {"v2"}
+        assert len({name for name in site.versions() if name.startswith("instance-")}) == instances
+        printed = site.run("relevo", "rollback", "--critical", "--stack", site.stack)
+        assert serving(site) == {"v1"}
+    assert re.search(r"^\[29:\d\d left\] ", printed, re.MULTILINE)
+    assert re.search(r"^relevo: rollback to v1: .* of 30 min, within the limit$", printed, re.MULTILINE)
+    assert load.measured.failures == 0, load.measured
+    assert load.measured.requests > 500, load.measured
+    assert load.measured.slowest < 2 + quiet.measured.slowest, (load.measured, quiet.measured)
+    site.set("instances", 2)
+
+
 def test_a_record_without_its_end_is_not_the_one_that_the_state_knows(
     site: Project, digests: dict[str, str]
 ) -> None:
@@ -213,30 +240,3 @@ def test_a_schema_that_the_version_before_cannot_read_stops_before_an_instance_i
     assert release is not None
     asked = release.done["previous-version"]["asked"]
     assert [(one["version"], one["fault"] is None) for one in asked] == [("v1", False)]
-
-
-@pytest.mark.parametrize("instances", [2, 4])
-def test_release_and_rollback_fail_no_request_under_load(
-    site: Project, digests: dict[str, str], instances: int
-) -> None:
-    """v1 → v2 → v1, while 16 clients read; new instances come with v2 and go after the second.
-
-    The limit is two seconds, and what the machine itself costs: the slowest answer to the same clients in the
-    same minute without a release.
-    """
-    site.have(digests["v1"])
-    site.set("instances", instances)
-    with Load(site.url, CATALOGUE, seconds=5) as quiet:
-        pass
-    with Load(site.url, CATALOGUE) as load:
-        site.release(digests["v2"], preview=True)
-        assert serving(site) == {"v2"}
-        assert len({name for name in site.versions() if name.startswith("instance-")}) == instances
-        printed = site.run("relevo", "rollback", "--critical", "--stack", site.stack)
-        assert serving(site) == {"v1"}
-    assert re.search(r"^\[29:\d\d left\] ", printed, re.MULTILINE)
-    assert re.search(r"^relevo: rollback to v1: .* of 30 min, within the limit$", printed, re.MULTILINE)
-    assert load.measured.failures == 0, load.measured
-    assert load.measured.requests > 500, load.measured
-    assert load.measured.slowest < 2 + quiet.measured.slowest, (load.measured, quiet.measured)
-    site.set("instances", 2)
