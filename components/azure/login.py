@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
+import httpx
+from azure.core.exceptions import ClientAuthenticationError
+from azure.identity import ClientAssertionCredential, DefaultAzureCredential, ManagedIdentityCredential
 
 if TYPE_CHECKING:
     from azure.containerregistry import ContainerRegistryClient
@@ -38,6 +40,10 @@ PATIENCE: dict[str, Any] = {
     "read_timeout": 60,
 }
 
+# Where a job of GitHub asks for a token of its own, and for whom ("OpenID Connect", GitHub Actions).
+GITHUB_URL, GITHUB_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+AUDIENCE = "api://AzureADTokenExchange"
+
 POLLING = 5  # seconds between two questions about a long operation, unless ARM says when
 
 
@@ -45,19 +51,40 @@ POLLING = 5  # seconds between two questions about a long operation, unless ARM 
 def credential() -> TokenCredential:
     """Of the environment, else a workload or managed identity, else who is logged in with az.
 
+    In a job of GitHub, that of the app whose federated credential it has (ARM_CLIENT_ID), by a new token of
+    GitHub each time: the one that `az login` has got is good for five minutes, and no access token can be had
+    by it after that (Azure/azure-cli#28708).
+
     An authority of a private cloud (`AZURE_AUTHORITY_HOST`) is taken as it is: only the public ones can be
     looked up at Microsoft ("disable_instance_discovery" of azure-identity).
     """
     quiet()
     authority = os.environ.get("AZURE_AUTHORITY_HOST", "login.microsoftonline.com")
     host = urlsplit(authority if "//" in authority else f"//{authority}").netloc
+    private: dict[str, Any] = {"disable_instance_discovery": host not in KNOWN_AUTHORITIES}
+    if GITHUB_URL in os.environ and "ARM_CLIENT_ID" in os.environ:
+        tenant, app = os.environ["ARM_TENANT_ID"], os.environ["ARM_CLIENT_ID"]
+        return ClientAssertionCredential(tenant, app, _token_of_github, **private)
     return DefaultAzureCredential(
-        disable_instance_discovery=host not in KNOWN_AUTHORITIES,
+        **private,
         exclude_shared_token_cache_credential=True,
         exclude_visual_studio_code_credential=True,
         exclude_developer_cli_credential=True,
         exclude_powershell_credential=True,
     )
+
+
+def _token_of_github() -> str:
+    """Raises `ClientAuthenticationError`, which is what azure-identity's own credentials raise."""
+    try:
+        response = httpx.get(
+            f"{os.environ[GITHUB_URL]}&audience={AUDIENCE}",
+            headers={"Authorization": f"Bearer {os.environ[GITHUB_TOKEN]}"},
+            timeout=PATIENCE["connection_timeout"],
+        )
+        return response.raise_for_status().json()["value"]
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        raise ClientAuthenticationError(f"GitHub gives this job no token ({type(error).__name__})") from None
 
 
 def quiet() -> None:

@@ -241,6 +241,7 @@ class ArmStandIn:
         self.blob_log = True  # whether a job can write its log into a blob
         self.workspace_delay = 0  # so many queries before the workspace has anything
         self.requests: list[str] = []
+        self.assertions: list[str] = []  # by which the authority was asked for a token
         self.fewest_in_rotation: int | None = None
         self._failures: list[Failure] = []
         self._polls: dict[str, int] = {}
@@ -375,7 +376,9 @@ class ArmStandIn:
                     "issuer": f"{base}/v2.0",
                 },
             )
-        scope = parse_qs(body.decode()).get("scope", [""])[0].split()[0].removesuffix("/.default")
+        asked = parse_qs(body.decode())
+        self.assertions += asked.get("client_assertion", [])
+        scope = asked.get("scope", [""])[0].split()[0].removesuffix("/.default")
         return _Answer(
             200, {"token_type": "Bearer", "expires_in": 3600, "access_token": token(scope.rstrip("/"))}
         )
