@@ -389,6 +389,14 @@ class Operations(Protocol):
         """As it is; empty where there is none."""
         ...
 
+    def publish(self, pages: Mapping[str, bytes]) -> None:
+        """Put pages of the logbook where people read it; whole or not at all, each. Others stay as they are.
+
+        By their paths, such as "es/index.html"; they are HTML in UTF-8, and link to each other by relative
+        paths. Local: a folder of the state. Azure: a private container of the storage account.
+        """
+        ...
+
 
 def load_operations(path: str, facts: Mapping[str, Any]) -> Operations:
     """The target's operations, from `"package.module:Class"`."""

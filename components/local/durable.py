@@ -13,18 +13,24 @@ from pathlib import Path
 
 def write(path: Path, text: str, *, mode: int = 0o600) -> None:
     """Replace `path` by `text` in one step, durably. The folder must exist."""
+    replace(path, text.encode(), mode=mode, synced=True)
+    sync_folder(path.parent)
+
+
+def replace(path: Path, content: bytes, *, mode: int = 0o600, synced: bool = False) -> None:
+    """Replace `path` in one step for whoever reads it. After a crash it may hold neither, unless `synced`."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            file.write(content)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
 
 
 def append(path: Path, make: Callable[[bytes], str]) -> None:

@@ -105,6 +105,11 @@ class Layout:
         return self.logbook / "releases.jsonl"
 
     @property
+    def pages(self) -> Path:
+        """The logbook for people, HTML."""
+        return self.logbook / "pages"
+
+    @property
     def ports(self) -> Path:
         return self.root / "ports.json"
 

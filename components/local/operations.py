@@ -367,6 +367,17 @@ class LocalOperations:
         except FileNotFoundError:
             return b""
 
+    def publish(self, pages: Mapping[str, bytes]) -> None:
+        for path, page in pages.items():
+            file = self._layout.pages / path
+            try:
+                file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                durable.replace(file, page)
+            except OSError as error:
+                raise TargetError(
+                    f"{file} cannot be written ({error.strerror}), but it shows the logbook; correct that."
+                ) from None
+
     # -- inside ----------------------------------------------------------------------------------------
     def _serves(self, name: str) -> bool:
         """Whether it is an instance, which has a port and a place in the balancer."""

@@ -111,6 +111,7 @@ class StandInOperations:
         self.aside: dict[str, tuple[Result, ...]] = {}  # image → what it answers in a scratch instance
         self.observing: Callable[[datetime, datetime], Observed] = nothing_observed
         self.handed: Mapping[str, str] | None = None
+        self.pages: dict[str, bytes] = {}  # what was published, by path
         self.stale: set[str] = set()  # slots whose old process does not go away
         self.calls: list[tuple[Any, ...]] = []
         self.before: dict[str, Callable[..., None]] = {}
@@ -342,6 +343,9 @@ class StandInOperations:
     def hand_over(self, described: Mapping[str, str]) -> None:
         self._called("hand_over")
         self.handed = described
+
+    def publish(self, pages: Mapping[str, bytes]) -> None:
+        self.pages.update(pages)
 
     def read_record(self) -> bytes:
         if self._record is None:
