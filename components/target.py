@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     import pulumi
@@ -189,6 +189,40 @@ class Drill:
     tables: int
     rows: int
     fault: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """One SELECT for a whole number, with %(since)s and %(until)s; it is asked once for each span."""
+
+    sql: str
+    spans: tuple[tuple[datetime, datetime], ...]  # from, until; both with a time zone
+
+    @staticmethod
+    def to_json(queries: Sequence[Query]) -> str:
+        """As `django_facts.py volumes` takes them."""
+        return json.dumps(
+            [[one.sql, [[end.isoformat() for end in span] for span in one.spans]] for one in queries]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """What a query found, in the order of its spans; or, in one line, why it found nothing."""
+
+    found: tuple[int, ...] = ()
+    error: str | None = None
+
+    @classmethod
+    def of(cls, done: Completed) -> tuple[Self, ...]:
+        """From what `django_facts.py volumes` has answered. Raises `TargetError`."""
+        answer = done.answer("counted")
+        if answer is None:
+            raise TargetError(
+                f"the volumes cannot be counted ({done.last_line}), but a review compares them; correct that "
+                f"and run relevo review."
+            )
+        return tuple(cls(found=tuple(each["found"]), error=each["error"]) for each in answer["counted"])
 
 
 LATENCY_BOUNDS = (5, 10, 25, 50, 75, 100, 150, 200, 300, 400, 500, 750, 1000, 1500, 2000, 3000, 5000, 10000)
@@ -366,6 +400,13 @@ class Operations(Protocol):
         """What visitors met and what the application raised; requests of the balancer's probe are none.
 
         `since` may be before the release: then it is what the earlier version did.
+        """
+        ...
+
+    def measure(self, image: str, queries: Sequence[Query], *, release: str) -> tuple[Counted, ...]:
+        """Asked by the artefact's Django, each in a transaction that is read only and limited in time.
+
+        One that fails does not keep the others from being asked. Raises `TargetError` where none can be.
         """
         ...
 

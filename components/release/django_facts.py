@@ -2,6 +2,7 @@
 
     python django_facts.py settings SALT    DjangoFacts of components/target.py, SECRET_KEY as a salted digest
     python django_facts.py migrations       the migration graph for the manifest; asks no database
+    python django_facts.py volumes QUERIES  numbers of the database: JSON, [[sql, [[since, until], …]], …]
 
 The answer is JSON on stdout; whatever the project prints goes to stderr. Standard library and Django only,
 and nothing newer than Python 3.8, since it runs in the project's environment and not in ours.
@@ -20,7 +21,11 @@ import hashlib
 import json
 import os
 import runpy
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, Callable, Iterable  # noqa: UP035
+
+QUERY_SECONDS = 60
 
 ADDITIVE, OPAQUE, BREAKING = "additive", "opaque", "breaking"
 WEIGHT = (ADDITIVE, OPAQUE, BREAKING)
@@ -300,6 +305,44 @@ def settings(salt: str) -> dict[str, Any]:
     }
 
 
+def volumes(queries: str) -> dict[str, Any]:
+    """What each query finds for each of its spans, or in one line why it finds nothing."""
+    from django.db import connection
+
+    connection.ensure_connection()  # else each of them would say the same
+    return {"counted": [counted(connection, sql, spans) for sql, spans in json.loads(queries)]}
+
+
+def counted(connection: Any, sql: str, spans: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    from django.db import Error
+
+    try:
+        return {"found": [one_number(connection, sql, *span) for span in spans], "error": None}
+    except (Error, ValueError, ArithmeticError) as error:
+        return {"found": [], "error": " ".join(str(error).split())[:300]}
+
+
+def one_number(connection: Any, sql: str, since: str, until: str) -> int:
+    """By a query that can change nothing and is given up after a time."""
+    from django.db import transaction
+
+    span = {"since": datetime.fromisoformat(since), "until": datetime.fromisoformat(until)}
+    alone: Any = transaction.atomic()
+    with alone, connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION READ ONLY")
+        cursor.execute("SET LOCAL statement_timeout = %s", [1000 * QUERY_SECONDS])
+        cursor.execute(sql, span)
+        rows = cursor.fetchmany(2)
+    if len(rows) != 1 or len(rows[0]) != 1:
+        found = "no row" if not rows else "several rows" if len(rows) > 1 else f"{len(rows[0])} columns"
+        raise ValueError(f"it gives {found}, but one number is asked for")
+    number = rows[0][0]
+    counts = isinstance(number, (int, float, Decimal)) and not isinstance(number, bool)
+    if not counts or not number >= 0 or number != int(number):
+        raise ValueError(f"it gives {number!r}, but a whole number of at least 0 is asked for")
+    return int(number)
+
+
 def as_manage_py(answer: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The answer, given where manage.py would run its command: after what it does to paths and variables."""
     import django
@@ -325,6 +368,8 @@ def main(arguments: list[str]) -> int:
         answer = migrations
     elif len(arguments) == 2 and arguments[0] == "settings":
         answer = lambda: settings(arguments[1])  # noqa: E731
+    elif len(arguments) == 2 and arguments[0] == "volumes":
+        answer = lambda: volumes(arguments[1])  # noqa: E731
     else:
         print(__doc__, file=sys.stderr)
         return 2

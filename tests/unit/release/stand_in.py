@@ -25,6 +25,7 @@ from components.target import (
     Beside,
     Comparison,
     Completed,
+    Counted,
     DatabaseFacts,
     Deployment,
     DjangoFacts,
@@ -32,6 +33,7 @@ from components.target import (
     Instance,
     Observed,
     Operations,
+    Query,
     TargetError,
 )
 
@@ -110,6 +112,7 @@ class StandInOperations:
         self.sql: dict[str, Any] = {"pending": [], "relations": {}, "server": 180003}  # as of django_sql.py
         self.aside: dict[str, tuple[Result, ...]] = {}  # image → what it answers in a scratch instance
         self.observing: Callable[[datetime, datetime], Observed] = nothing_observed
+        self.counting: Callable[[Query], Counted] = lambda query: Counted(found=(0,) * len(query.spans))
         self.handed: Mapping[str, str] | None = None
         self.pages: dict[str, bytes] = {}  # what was published, by path
         self.stale: set[str] = set()  # slots whose old process does not go away
@@ -339,6 +342,10 @@ class StandInOperations:
     def observe(self, since: datetime, until: datetime) -> Observed:
         self._called("observe", since, until)
         return self.observing(since, until)
+
+    def measure(self, image: str, queries: Sequence[Query], *, release: str) -> tuple[Counted, ...]:
+        self._called("measure", image, tuple(queries))
+        return tuple(self.counting(query) for query in queries)
 
     def hand_over(self, described: Mapping[str, str]) -> None:
         self._called("hand_over")
