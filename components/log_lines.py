@@ -54,14 +54,19 @@ def when(line: str) -> datetime | None:
 
 
 def plain(line: str) -> list[str]:
-    """The lines that a person reads: of JSON its time, level, logger and message, and the traceback."""
+    """The lines that a person reads: of JSON its time, level, logger and message, as gunicorn has them."""
     said = parsed(line)
     message = first(said, MESSAGES) if said else None
     if said is None or message is None:
         return [line]
-    head = [str(found) for names in (TIMES, LEVELS, LOGGERS) if (found := first(said, names)) is not None]
+    written, level, logger = when(line), first(said, LEVELS), first(said, LOGGERS)
+    head = [
+        f"[{written.isoformat(sep=' ', timespec='milliseconds')}]" if written else "",
+        f"[{str(level).upper()}]" if level else "",
+        f"{logger}:" if logger else "",
+    ]
     traces = [text for name in TRACES if isinstance(text := said.get(name), str) and text]
-    return "\n".join([f"{' '.join(head)} {message}".strip(), *traces]).splitlines()
+    return "\n".join([" ".join([*filter(None, head), str(message)]), *traces]).splitlines()
 
 
 def first(said: dict[str, Any], names: tuple[str, ...]) -> Any:

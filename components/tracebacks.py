@@ -36,71 +36,76 @@ class Kind:
     title: str
 
 
-def found(lines: Iterable[str]) -> Iterator[tuple[int, Kind]]:
+def found(lines: Iterable[str]) -> Iterator[tuple[float, Kind]]:
     """The number of the line in which it begins (from 0) and its kind, of each exception that was logged.
 
     One that was raised while another was handled counts once, as the last one. What of a traceback is cut
     off at either end is passed over.
     """
-    reader = _Reader()
+    reader = Reader()
     for number, line in enumerate(lines):
-        if (said := log_lines.parsed(line)) is not None:
-            yield from reader.end()
-            for text in _texts(said):
-                if BEGIN in text and (kind := of(text)) is not None:
-                    yield number, kind
-                    break
-        else:
-            yield from reader.read(number, line)
+        yield from reader.read(number, line)
     yield from reader.end()
 
 
-def of(text: str) -> Kind | None:
-    """The kind of the last exception in a text of many lines; None where there is none."""
-    reader = _Reader()
-    kinds = [kind for number, line in enumerate(text.splitlines()) for _, kind in reader.read(number, line)]
-    kinds += [kind for _, kind in reader.end()]
-    return kinds[-1] if kinds else None
-
-
-class _Reader:
-    """Lines of plain text, one after the other."""
+class Reader:
+    """Reads one line after the other; `place` is what an exception is told by: its line's number, or time."""
 
     def __init__(self) -> None:
-        self._began: int | None = None  # inside a traceback
+        self._began: float | None = None  # inside a traceback
+        self._lines = 0  # of it
         self._frames: list[tuple[str, str]] = []
-        self._whole: tuple[int, Kind] | None = None  # which a chained one may still follow
+        self._whole: tuple[float, Kind] | None = None  # which a chained one may still follow
         self._chained = False  # one does
 
-    def read(self, number: int, line: str) -> Iterator[tuple[int, Kind]]:
+    @property
+    def pending(self) -> float | None:
+        """Where what is not yet told began."""
+        return self._whole[0] if self._whole else self._began
+
+    def read(self, place: float, line: str) -> Iterator[tuple[float, Kind]]:
         line = line.removeprefix(GROUPED)
-        if line.endswith(BEGIN):
-            began = self._whole[0] if self._whole and self._chained else number
+        if BEGIN in line and (said := log_lines.parsed(line)) is not None:
+            yield from self.end()
+            if (kind := _in_json(said)) is not None:
+                yield place, kind
+        elif line.endswith(BEGIN):
+            began = self._whole[0] if self._whole and self._chained else place
             if not self._chained:
                 yield from self.end()
-            self._began, self._frames, self._whole, self._chained = began, [], None, False
+            self._began, self._lines, self._frames = began, 0, []
+            self._whole, self._chained = None, False
         elif self._began is not None:
-            self._inside(number, line)
+            self._inside(line)
         elif self._whole is not None and line.strip() in CHAINED:
             self._chained = True
         elif self._whole is not None and line.strip():
             yield from self.end()
 
-    def end(self) -> Iterator[tuple[int, Kind]]:
+    def end(self) -> Iterator[tuple[float, Kind]]:
         """What nothing more belongs to."""
         whole, self._whole, self._began, self._chained = self._whole, None, None, False
         if whole is not None:
             yield whole
 
-    def _inside(self, number: int, line: str) -> None:
+    def _inside(self, line: str) -> None:
         assert self._began is not None
+        self._lines += 1
         if match := FRAME.match(line):
             self._frames.append((match["file"], match["function"] or ""))
         elif line[:1] not in ("", " ", "\t") and (match := RAISED.match(line.rstrip())):
             self._whole = self._began, _kind(match["type"], self._frames)
             self._began = None
-        elif number - self._began > LONGEST:
+        elif self._lines > LONGEST:
             self._began = None
+
+
+def _in_json(said: Mapping[str, Any]) -> Kind | None:
+    """The kind of the last exception in the first text that has any."""
+    for text in _texts(said):
+        if BEGIN in text and (kinds := [kind for _, kind in found(text.splitlines())]):
+            return kinds[-1]
+    return None
 
 
 def _kind(type_: str, frames: Sequence[tuple[str, str]]) -> Kind:

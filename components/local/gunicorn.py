@@ -12,6 +12,7 @@ from components.capacity import Capacity
 from components.target import TargetError
 
 GRACEFUL_SECONDS = 30
+CONFIGURATION = Path(__file__).parents[1] / "gunicorn_config.py"
 
 
 def cores() -> int:
@@ -28,6 +29,7 @@ def command(
         "gthread" if app.get("wsgi") else "uvicorn_worker.UvicornWorker"
     )
     options = {
+        "config": str(CONFIGURATION),
         "bind": f"127.0.0.1:{port}",
         "workers": str(size.workers),
         "threads": str(size.threads),

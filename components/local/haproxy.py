@@ -26,6 +26,11 @@ from components.local.supervisor import Program, Supervisor
 from components.target import TargetError
 
 BACKEND = "app"
+# A line of JSON for each request, without its query, which may hold anything.
+LOG = (
+    '{"time": %[date(0,ms)], "method": "%HM", "path": "%[var(txn.path),json(utf8s)]", "status": %ST, '
+    '"ms": %Ta, "server": "%s"}'
+)
 ERROR_PAGE = f"""HTTP/1.1 503 Service Unavailable\r
 Content-Type: text/html; charset=utf-8\r
 Cache-Control: no-store\r
@@ -70,7 +75,8 @@ def configuration(
             f"    errorfile 503 {_quoted(str(folder / '503.http'))}",
             "frontend public",
             f"    bind 127.0.0.1:{settings.port}",
-            "    option httplog",
+            "    http-request set-var(txn.path) path",
+            f"    log-format {_quoted(LOG)}",
             # Whoever can reach the loopback port may say that TLS ended before it.
             "    http-request set-header X-Forwarded-Proto http unless "
             "{ req.hdr(X-Forwarded-Proto) -m found }",

@@ -110,6 +110,11 @@ class Layout:
         return self.logbook / "pages"
 
     @property
+    def handed_over(self) -> Path:
+        """What the attendant knows of the last release: the variables of its steps."""
+        return self.root / "handed-over.json"
+
+    @property
     def ports(self) -> Path:
         return self.root / "ports.json"
 

@@ -94,8 +94,11 @@ def _http(settings: EdgeSettings, serving: Collection[str]) -> list[str]:
             "}",
         ]
     return [
-        'log_format edge \'$remote_addr [$time_iso8601] $upstream_addr "$request" $status '
-        "$body_bytes_sent $request_time';",
+        # A line of JSON for each request, without its query, which may hold anything.
+        "map $request_uri $request_path { ~^(?<path>[^?]*) $path; }",
+        'log_format edge escape=json \'{"time": $msec, "method": "$request_method", '
+        '"path": "$request_path", "status": $status, "seconds": $request_time, '
+        '"server": "$upstream_addr"}\';',
         "access_log /dev/stdout edge;",
         "server_tokens off;",
         # Whoever can reach the loopback port may say that TLS ended before it.

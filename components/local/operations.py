@@ -6,12 +6,14 @@ import contextlib
 import fcntl
 import functools
 import hashlib
+import json
 import os
 import secrets
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ from components.local.environment import HOST
 from components.local.launch import Launch, digest12
 from components.local.layout import Layout
 from components.local.machine import balancer
+from components.local.observing import Observing
 from components.local.postgres import connect
 from components.local.restores import Restores
 from components.local.server import Server
@@ -39,11 +42,14 @@ from components.target import (
     Beside,
     Comparison,
     Completed,
+    Counted,
     DatabaseFacts,
     Deployment,
     DjangoFacts,
     Drill,
     Instance,
+    Observed,
+    Query,
     TargetError,
 )
 
@@ -73,6 +79,7 @@ class LocalOperations:
         self._server = Server.of(facts)
         self._lock: int | None = None
         self._manifest = functools.cache(self._store.manifest)
+        self._observing = Observing(self._layout, (*facts["instances"], *facts["processes"]))
 
     # -- facts -----------------------------------------------------------------------------------------
     @property
@@ -350,6 +357,17 @@ class LocalOperations:
 
     def prune(self, images: Collection[str]) -> None:
         self._store.prune({*images, *self._placed()})
+
+    # -- after the release -----------------------------------------------------------------------------
+    def observe(self, since: datetime, until: datetime) -> Observed:
+        return self._observing.observe(since, until, now=datetime.now(UTC))
+
+    def hand_over(self, described: Mapping[str, str]) -> None:
+        durable.write(self._layout.handed_over, json.dumps(described))
+
+    def measure(self, image: str, queries: Sequence[Query], *, release: str) -> tuple[Counted, ...]:
+        script = [str(DJANGO_FACTS), "volumes", Query.to_json(queries)]
+        return Counted.of(self._run(image, script, release=release, process="manage", show=False))
 
     # -- the record ------------------------------------------------------------------------------------
     def append_record(self, make: Callable[[bytes], str]) -> None:

@@ -30,6 +30,7 @@ from components.target import TargetError
 OWN_NAME = "supervisord"
 UNSUPERVISED = ("manage",)  # carry the marker too, but belong to a step, which ends them itself
 READY_SECONDS = 20.0
+LOG_FILES = 4  # of each program: the log, and .1 to .3 which were rotated away
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,7 +282,7 @@ class Supervisor:
             "redirect_stderr": "true",
             "stdout_logfile": str(self._layout.log(program.name)),
             "stdout_logfile_maxbytes": "20MB",
-            "stdout_logfile_backups": "3",
+            "stdout_logfile_backups": str(LOG_FILES - 1),
         }
         if program.user is not None:
             lines["user"] = program.user
