@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from components.azure.database import Administrator, Database, DatabaseArgs
 from components.azure.database_role import DatabaseRole, DatabaseRoleArgs
 from components.azure.edge import Edge, EdgeArgs, EdgeProbe, FrontDoor, FrontDoorArgs, Origin
 from components.azure.identity import Identity, IdentityArgs, Role, grant
+from components.azure.image import scheduled_dump, scheduled_review
 from components.azure.image_build import ImageBuild, ImageBuildArgs
-from components.azure.jobs import Jobs, JobsArgs, ScheduledDump
+from components.azure.jobs import DUMP, REVIEW, Jobs, JobsArgs, Scheduled
 from components.azure.logins import url_secret
 from components.azure.monitoring import Logs, LogsArgs, Monitoring, MonitoringArgs
 from components.azure.naming import Names
@@ -35,8 +37,14 @@ from stacks.settings import Settings, SettingsError
 
 ARTEFACT = "app@"  # begins the name of one in the store
 OPERATIONS = "components.azure.operations:AzureOperations"
-# The containers into which an identity writes: the project's media, and the jobs' dumps and logs.
-WRITES = {"app": (storage.MEDIA,), "jobs": (storage.MEDIA, storage.BACKUPS, storage.LOCK)}
+# The containers into which an identity writes: the project's media, the jobs' dumps and logs, and what the
+# review has to say. That runs by itself, and no other code in the network may write the record.
+WRITES = {
+    "app": (storage.MEDIA,),
+    "jobs": (storage.MEDIA, storage.BACKUPS, storage.LOCK),
+    "review": (storage.LOGBOOK, storage.PAGES),
+}
+REVIEW_CRON = "41 * * * *"
 
 
 def compose(stack: str, root: Path, settings: Settings) -> Target:
@@ -88,7 +96,8 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
         "workspace_id": logs.workspace_id,
     }
     identities = {
-        role: Identity(f"{role}-identity", IdentityArgs(place=place, role=role)) for role in ("app", "jobs")
+        role: Identity(f"{role}-identity", IdentityArgs(place=place, role=role))
+        for role in ("app", "jobs", *(("review",) if getattr(settings, "review", None) else ()))
     }
     registry = Registry("registry", RegistryArgs(**inside, zone_id=network.zone("registry")))
     built = None
@@ -175,15 +184,7 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
             timeout_seconds=int(settings.limits.command_seconds),
             workspace_id=logs.workspace_id,
             cores=azure.jobs.cores,
-            dump=(
-                ScheduledDump(
-                    image=image,
-                    cron=azure.jobs.dump_cron,
-                    environment=azure_facts.dump_environment(known, identities["jobs"].client_id),
-                )
-                if image is not None
-                else None
-            ),
+            scheduled=_scheduled(azure, known, image, identities),
         ),
         readable,
     )
@@ -394,6 +395,36 @@ def _grants(
         )
         for purpose, (allowed, scope) in scopes.items()
     ]
+
+
+def _scheduled(
+    azure: AzureSection,
+    known: Mapping[str, Any],
+    image: pulumi.Input[str] | None,
+    identities: Mapping[str, Identity],
+) -> dict[str, Scheduled]:
+    """What the clock starts, each as an identity: nothing before there is an artefact to run."""
+    if image is None:
+        return {}
+    jobs, review = identities["jobs"], identities.get("review")
+    found = {
+        DUMP: Scheduled(
+            cron=azure.jobs.dump_cron,
+            image=image,
+            command=scheduled_dump(),
+            environment=azure_facts.dump_environment(known, jobs.client_id),
+            identity_id=jobs.id,
+        )
+    }
+    if review is not None:
+        found[REVIEW] = Scheduled(
+            cron=REVIEW_CRON,
+            image=image,
+            command=scheduled_review(),
+            environment=azure_facts.review_environment(known, review.client_id),
+            identity_id=review.id,
+        )
+    return found
 
 
 def _administrators(azure: AzureSection, names: Names, jobs: Identity) -> list[Administrator]:

@@ -55,6 +55,7 @@ def known(stack: str, settings: Settings, place: Place) -> dict[str, Any]:
             "backups": storage.BACKUPS,
             "logbook": storage.LOGBOOK,
             "lock": storage.LOCK,
+            "pages": storage.PAGES,
         },
         "front_door": {
             "profile": names.of("afd"),
@@ -121,4 +122,15 @@ def dump_environment(known: Mapping[str, Any], client_id: pulumi.Input[str]) -> 
         "RELEVO_BLOBS": blobs["blob_host"],
         "RELEVO_BACKUPS": blobs["backups"],
         "RELEVO_MEDIA": blobs["media"],
+    }
+
+
+def review_environment(
+    known: Mapping[str, Any], client_id: pulumi.Input[str]
+) -> dict[str, pulumi.Input[str]]:
+    """Of the scheduled review, which finds all else in what a release has handed over."""
+    return {
+        "AZURE_CLIENT_ID": client_id,
+        "RELEVO_BLOBS": known["storage"]["blob_host"],
+        "RELEVO_LOGBOOK": known["storage"]["logbook"],
     }

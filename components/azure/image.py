@@ -76,3 +76,8 @@ def scheduled_dump() -> tuple[str, ...]:
     """
     script = f'exec {" ".join(TOOLS)} components.azure.dump "{SCHEDULED}$(date -u +%Y%m%dT%H%M%SZ)"'
     return ("/bin/sh", "-c", script)
+
+
+def scheduled_review() -> tuple[str, ...]:
+    """The review that the clock starts, of the release that was handed over last."""
+    return (*TOOLS, "components.azure.handed_over", "components.release.tasks.review")

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import pulumi
 from pulumi_azure_native import app
 
 from components.azure.diagnostics import diagnostics
-from components.azure.image import scheduled_dump
 from components.azure.naming import Names
 from components.azure.place import Place
 from components.azure.sizing import check_cpu
 
 Kind = Literal["manage", "backup"]
 KINDS: tuple[Kind, ...] = ("manage", "backup")
-DUMP = "dump"
+DUMP, REVIEW = "dump", "review"
 # Never run: an execution names its own image ("Jobs in Azure Container Apps": start with a template).
 PLACEHOLDER_IMAGE = "mcr.microsoft.com/k8se/quickstart-jobs:latest"
 CONSUMPTION = "Consumption"
@@ -28,20 +27,24 @@ def job_name(names: Names, kind: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScheduledDump:
-    """`image`: the whole reference of the pinned artefact. `environment`: what the dump reads, no secret.
+class Scheduled:
+    """What the clock starts, in UTC, e.g. "17 2 * * *": a command in the pinned artefact.
 
-    `cron` is in UTC, e.g. "17 2 * * *".
+    `image`: its whole reference. `environment`: what the command reads, no secret.
     """
 
-    image: pulumi.Input[str]
     cron: str
+    image: pulumi.Input[str]
+    command: tuple[str, ...]
     environment: Mapping[str, pulumi.Input[str]]
+    identity_id: pulumi.Input[str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobsArgs:
     """`timeout_seconds`: of one execution. Zone redundancy and the subnet are decided at the creation.
+
+    `scheduled`: by the kind of job, e.g. "dump".
 
     Raises `TargetError` for a size that is none.
     """
@@ -54,7 +57,7 @@ class JobsArgs:
     timeout_seconds: int
     workspace_id: pulumi.Input[str]
     cores: float = 1.0
-    dump: ScheduledDump | None = None
+    scheduled: Mapping[str, Scheduled] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_cpu("relevo:azure.jobs.cores", self.cores)
@@ -96,13 +99,14 @@ class Jobs(pulumi.ComponentResource):
         self.job_names = {kind: job_name(place.names, kind) for kind in KINDS}
         for kind in KINDS:
             self._job(kind)
-        if args.dump is not None:
-            self._job(DUMP, args.dump)
+        for kind, scheduled in args.scheduled.items():
+            self._job(kind, scheduled)
         self.register_outputs({"environment_id": self.environment_id, "job_names": self.job_names})
 
-    def _job(self, kind: str, scheduled: ScheduledDump | None = None) -> None:
+    def _job(self, kind: str, scheduled: Scheduled | None = None) -> None:
         """A scheduled one is started as it is declared, so it has the artefact and a command of its own."""
         args, place = self._args, self._args.place
+        identity_id = scheduled.identity_id if scheduled else args.identity_id
         once = {"parallelism": 1, "replica_completion_count": 1}
         app.Job(
             f"{self.pulumi_resource_name}-{kind}",
@@ -112,7 +116,7 @@ class Jobs(pulumi.ComponentResource):
             environment_id=self.environment_id,
             workload_profile_name=CONSUMPTION,
             identity=app.ManagedServiceIdentityArgs(
-                type=app.ManagedServiceIdentityType.USER_ASSIGNED, user_assigned_identities=[args.identity_id]
+                type=app.ManagedServiceIdentityType.USER_ASSIGNED, user_assigned_identities=[identity_id]
             ),
             configuration=app.JobConfigurationArgs(
                 trigger_type=app.TriggerType.SCHEDULE if scheduled else app.TriggerType.MANUAL,
@@ -126,14 +130,14 @@ class Jobs(pulumi.ComponentResource):
                 ),
                 replica_retry_limit=0,
                 replica_timeout=args.timeout_seconds,
-                registries=[app.RegistryCredentialsArgs(server=args.registry, identity=args.identity_id)],
+                registries=[app.RegistryCredentialsArgs(server=args.registry, identity=identity_id)],
             ),
             template=app.JobTemplateArgs(
                 containers=[
                     app.ContainerArgs(
                         name=kind,
                         image=scheduled.image if scheduled else PLACEHOLDER_IMAGE,
-                        command=list(scheduled_dump()) if scheduled else None,
+                        command=list(scheduled.command) if scheduled else None,
                         env=(
                             [
                                 app.EnvironmentVarArgs(name=variable, value=value)

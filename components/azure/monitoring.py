@@ -187,6 +187,20 @@ union isfuzzy=true (datatable(TimeGenerated: datetime, JobName: string, Reason: 
 """,
         minutes=15,
     ),
+    # The job prints a line for each review that it has done (components/release/tasks/review.py).
+    LogRule(
+        name="review",
+        says="A day after a release its volumes are not what they were, or could not be measured",
+        severity=2,
+        query="""
+union isfuzzy=true (datatable(TimeGenerated: datetime, Log: string)[]), ContainerAppConsoleLogs
+| where Log has "relevo" and Log has "reviewed"
+| extend Review = parse_json(Log)
+| where Review.relevo == "reviewed" and tostring(Review.verdict) in ("not stable", "not measured")
+""",
+        minutes=60,
+        resolves=False,
+    ),
     LogRule(
         name="expiry",
         says="A secret, key or certificate of the vault expires within 30 days, or has expired",

@@ -14,9 +14,11 @@ from components.azure import image as layout
 from components.azure.artefacts import Artefacts
 from components.azure.backups import Backups
 from components.azure.environment import Environment, Reference, identity, libpq, process_environment
+from components.azure.handed_over import HandedOver
 from components.azure.jobs_run import Jobs, key_of
 from components.azure.login import PUBLIC, Clients
 from components.azure.observing import Observing
+from components.azure.pages import publish
 from components.azure.processes import Processes
 from components.azure.record import Record
 from components.azure.restores import DRILL, Restores
@@ -32,12 +34,14 @@ from components.target import (
     Beside,
     Comparison,
     Completed,
+    Counted,
     DatabaseFacts,
     Deployment,
     DjangoFacts,
     Drill,
     Instance,
     Observed,
+    Query,
     TargetError,
 )
 from components.templates import variables
@@ -65,6 +69,7 @@ class AzureOperations:
         self._secrets = Secrets(clients, facts["vault"]["uri"], facts["secrets"])
         self._artefacts = Artefacts(clients, **_only(facts["registry"], "server", "repository"))
         self._record = Record(host=storage["blob_host"], logbook=storage["logbook"], lock=storage["lock"])
+        self._handed_over = HandedOver(host=storage["blob_host"], logbook=storage["logbook"])
         self._jobs = Jobs(
             clients,
             group=group,
@@ -353,12 +358,32 @@ class AzureOperations:
     def observe(self, since: datetime, until: datetime) -> Observed:
         return self._observing.observe(since, until, now=datetime.now(UTC))
 
+    def measure(self, image: str, queries: Sequence[Query], *, release: str) -> tuple[Counted, ...]:
+        words = ["django_facts.py", "volumes", Query.to_json(queries)]
+        done = self._run(
+            image,
+            words,
+            environment=self._environment(image, release=release, process="manage"),
+            key=key_of(release, self._step, *words),
+            show=False,
+            fresh=True,
+        )
+        return Counted.of(done)
+
+    def hand_over(self, described: Mapping[str, str]) -> None:
+        """To the review, which the clock starts in the network; the watch is CI's."""
+        self._handed_over.write(described)
+
     # -- the record ------------------------------------------------------------------------------------
     def append_record(self, make: Callable[[bytes], str]) -> None:
         self._record.append(make)
 
     def read_record(self) -> bytes:
         return self._record.read()
+
+    def publish(self, pages: Mapping[str, bytes]) -> None:
+        storage = self._facts["storage"]
+        publish(pages, host=storage["blob_host"], container=storage["pages"])
 
     # -- inside ----------------------------------------------------------------------------------------
     def _serves(self, name: str) -> bool:
@@ -438,13 +463,15 @@ class AzureOperations:
     def _environment(
         self, image: str, *, release: str, process: str, facts: Mapping[str, Any] | None = None
     ) -> Environment:
-        version = self._artefacts.manifest(image).version
         return process_environment(
             facts or self._facts,
             process=process,
             name="manage",
-            deployment=Deployment(image=image, version=version, release=release),
+            deployment=Deployment(image=image, version=self._version(image), release=release),
         )
+
+    def _version(self, image: str) -> str:
+        return self._artefacts.manifest(image).version
 
     def _database_schema(self) -> dict[str, Any]:
         """As it is now; kept until a command of ours may have changed it."""

@@ -19,7 +19,8 @@ STATIC = "static"
 BACKUPS = "backups"
 LOGBOOK = "logbook"
 LOCK = "logbook-lock"
-CONTAINERS = (MEDIA, STATIC, BACKUPS, LOGBOOK, LOCK)
+PAGES = "logbook-pages"
+CONTAINERS = (MEDIA, STATIC, BACKUPS, LOGBOOK, LOCK, PAGES)
 COOL_AFTER_DAYS = 7
 JOB_LOGS_KEPT_DAYS = 30
 
@@ -57,6 +58,7 @@ class Storage(pulumi.ComponentResource):
     - logbook: append-only; what was appended stays.
     - logbook-lock: a blob to hold a lease on, which an immutable container would refuse; and the jobs' logs,
       which a lifecycle rule ends.
+    - logbook-pages: the logbook as pages, which are written anew from the record each time it changes.
 
     The immutability policies are made unlocked: they bind every client, but an owner of the account can
     still remove them. To lock one cannot be undone, so a person does it ("Container-level WORM policies").
@@ -205,7 +207,7 @@ class Storage(pulumi.ComponentResource):
                             f"{container}/",
                             version=_versions_end(args.recoverable_days),
                         )
-                        for container in (MEDIA, STATIC, BACKUPS)
+                        for container in (MEDIA, STATIC, BACKUPS, PAGES)
                     ),
                 ]
             ),

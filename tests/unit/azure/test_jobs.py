@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from components.azure.jobs import Jobs, JobsArgs, ScheduledDump
+from components.azure.image import scheduled_dump, scheduled_review
+from components.azure.jobs import Jobs, JobsArgs, Scheduled
 from components.target import TargetError
 from tests.unit.azure.stand_in import TAGS, StandInEngine, place
 
 IMAGE = "crassetsprod.azurecr.io/assets@sha256:" + "0" * 64
-DUMP = ScheduledDump(
-    image=IMAGE, cron="17 2 * * *", environment={"PGHOST": "db.example.org", "AZURE_CLIENT_ID": "client"}
+DUMP = Scheduled(
+    cron="17 2 * * *",
+    image=IMAGE,
+    command=scheduled_dump(),
+    environment={"PGHOST": "db.example.org", "AZURE_CLIENT_ID": "client"},
+    identity_id="identity-id",
 )
 
 
@@ -21,7 +27,7 @@ def engine() -> StandInEngine:
     engine = StandInEngine()
     # What Azure answers of an identity is a map, what it is asked for is a list.
     identity = {"identity": {"type": "UserAssigned", "userAssignedIdentities": {"identity-id": {}}}}
-    engine.outputs = dict.fromkeys(("jobs-manage", "jobs-backup", "jobs-dump"), identity)
+    engine.outputs = dict.fromkeys(("jobs-manage", "jobs-backup", "jobs-dump", "jobs-review"), identity)
     return engine
 
 
@@ -108,7 +114,7 @@ def test_a_job_waits_for_a_release_runs_once_and_has_no_secret(engine: StandInEn
 
 
 def test_the_clock_starts_the_pinned_dump_under_a_new_name_each_time(engine: StandInEngine) -> None:
-    jobs = engine.build(lambda: _jobs(dump=DUMP))
+    jobs = engine.build(lambda: _jobs(scheduled={"dump": DUMP}))
 
     assert "dump" not in jobs.job_names  # no release starts it
     job = engine.made["jobs-dump"]
@@ -135,6 +141,22 @@ def test_the_clock_starts_the_pinned_dump_under_a_new_name_each_time(engine: Sta
         ],
         "resources": {"cpu": 1.0, "memory": "2.0Gi"},
     }
+
+
+def test_the_clock_starts_the_review_as_another_identity(engine: StandInEngine) -> None:
+    """One that may write the record, which no command of a release may."""
+    review = replace(DUMP, command=scheduled_review(), identity_id="review-id")
+    engine.build(lambda: _jobs(scheduled={"review": review}))
+
+    job = engine.made["jobs-review"].inputs
+    assert job["identity"]["userAssignedIdentities"] == ["review-id"]
+    assert job["configuration"]["registries"] == [
+        {"server": "crassetsprod.azurecr.io", "identity": "review-id"}
+    ]
+    (container,) = job["template"]["containers"]
+    assert container["command"] == [
+        *("/relevo/bin/python", "-P", "-m", "components.azure.handed_over", "components.release.tasks.review")
+    ]
 
 
 def test_without_an_artefact_the_clock_starts_nothing(engine: StandInEngine) -> None:

@@ -176,6 +176,7 @@ def test_each_origin_is_watched_by_itself(engine: StandInEngine) -> None:
     [
         ("exceptions", ("AppExceptions", "AppServiceConsoleLogs", "ContainerAppConsoleLogs")),
         ("failed-job", ("ContainerAppSystemLogs", "JobName", "DeadlineExceeded", "exit code '0'")),
+        ("review", ("ContainerAppConsoleLogs", "reviewed", "not stable", "not measured")),
         (
             "expiry",
             ("AzureDiagnostics", "NearExpiryEventGridNotification", "ExpiredEventGridNotification"),
@@ -199,11 +200,12 @@ def test_a_line_in_the_log_tells_the_people(engine: StandInEngine, name: str, wo
     assert condition["query"].startswith("union isfuzzy=true (datatable(")
 
 
-def test_an_expiry_is_told_once_and_stays_open(engine: StandInEngine) -> None:
-    """Azure logs it once: a rule that resolves by itself would be quiet an hour later."""
+def test_what_is_logged_once_is_told_once_and_stays_open(engine: StandInEngine) -> None:
+    """An expiry by Azure, a review by its job: a rule that resolves by itself would be quiet soon."""
     engine.build(_monitoring)
 
     assert engine.made["monitoring-expiry"].inputs["autoMitigate"] is False
+    assert engine.made["monitoring-review"].inputs["autoMitigate"] is False
     assert engine.made["monitoring-failed-job"].inputs["autoMitigate"] is True
 
 

@@ -38,7 +38,7 @@ DIFFERING = {
     "web:WebAppFtpAllowed": (2, 2, 3),
     "web:WebAppScmAllowed": (2, 2, 3),
 }
-SAME = 107  # of all other types, in each stack
+SAME = 109  # of all other types, in each stack
 DATA = (  # Pulumi names of what holds data
     "database-server",
     "database-role-database",

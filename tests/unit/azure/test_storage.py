@@ -9,7 +9,7 @@ import pytest
 from components.azure.storage import Storage, StorageArgs
 from tests.unit.azure.stand_in import TAGS, StandInEngine, place
 
-CONTAINERS = ("media", "static", "backups", "logbook", "logbook-lock")
+CONTAINERS = ("media", "static", "backups", "logbook", "logbook-lock", "logbook-pages")
 
 
 def _storage(**changed: Any) -> Storage:
@@ -151,6 +151,7 @@ def test_backups_old_versions_and_the_logs_of_jobs_end_by_rules(usual: StandInEn
         "media-versions-end": (["media/"], version),
         "static-versions-end": (["static/"], version),
         "backups-versions-end": (["backups/"], version),
+        "logbook-pages-versions-end": (["logbook-pages/"], version),
     }
     # A rule for another type than a blob's own would never end it.
     types = {

@@ -90,7 +90,8 @@ def facts(azure: ArmStandIn, images: list[str]) -> dict[str, Any]:
 
     number = next(NUMBERS)
     host = f"{azure.azurite.account}.blob.core.windows.net"
-    containers = {role: f"{role}-{number}" for role in ("media", "static", "backups", "logbook", "lock")}
+    roles = ("media", "static", "backups", "logbook", "lock", "pages")
+    containers = {role: f"{role}-{number}" for role in roles}
     for container in containers.values():
         blobs(host).create_container(container)
     return {
