@@ -3,8 +3,8 @@
     python bench/watch.py [RUNS]
 
 Every run has an hour before and an hour after of simulated traffic, judged by components/release/watching.py
-at each look, every 15 seconds. Errors come one by one, or in clusters of ten on average, as those of a failing
-dependency do: the same rate, but far more uneven. Seeds are fixed, so each run of this prints the same.
+at each look, every 15 seconds. Errors come singly, or in clusters of ten on average, as those of a failing
+dependency do: at the same rate, but far more unevenly. Seeds are fixed, so this always prints the same.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import random
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 from components.release.measures import together
 from components.release.watching import PARTS, judge
@@ -24,11 +25,10 @@ from components.target import LATENCY_BOUNDS, Observed, Raised
 
 LOOK, LOOKS, MINUTES = 15, 240, 60
 START = datetime(2026, 1, 1, tzinfo=UTC)
-TRAFFIC = (1, 10)  # requests a second
+TRAFFIC = (0.1, 1, 10)  # requests a second
 BEFORE = (0.0, 0.002, 0.01)  # rates of 5xx responses
 INJECTED = (0.02, 0.05, 0.20)
 CLUSTER = 10
-SECONDS = range(LOOK)
 
 Spoil = Callable[[random.Random, list[Observed]], list[Observed]]
 
@@ -39,16 +39,16 @@ class Site:
 
     per_second: float
     errors: float  # rate of 5xx responses
-    clustered: bool
+    clustered: bool = False
 
-    def hour(self, rng: random.Random, *, injected: float = 0.0) -> list[Observed]:
+    def hour(self, rng: random.Random) -> list[Observed]:
         swing = rng.uniform(0, 2 * math.pi)
         slow = 0.04
         looks = []
         for number in range(LOOKS):
             expected = LOOK * self.per_second * (1 + 0.3 * math.sin(swing + number / 40))
             requests = poisson(rng, expected)
-            errors = min(requests, self._errors(rng, requests) + binomial(rng, requests, injected))
+            errors = min(requests, self._errors(rng, requests))
             # The share of slow requests wanders, and for two minutes in an hour it is 30 %.
             slow = min(0.3, max(0.01, slow * math.exp(rng.gauss(0, 0.1)) * (0.04 / slow) ** 0.1))
             share = 0.3 if 100 <= number < 108 else slow
@@ -130,13 +130,79 @@ def scan(rng: random.Random, hour: list[Observed]) -> list[Observed]:
     return [scanned(look) if at <= number < at + 8 else look for number, look in enumerate(hour)]
 
 
-def untouched(rng: random.Random, hour: list[Observed]) -> list[Observed]:
+def nothing(rng: random.Random, hour: list[Observed]) -> list[Observed]:
     return hour
 
 
-def parts_of(hour: Sequence[Observed]) -> list[Observed]:
-    length = LOOKS // PARTS
-    return [together(hour[first : first + length]) for first in range(0, LOOKS, length)]
+def broken_path(rng: random.Random, hour: list[Observed]) -> list[Observed]:
+    """A fifth of the requests is answered with a 404."""
+    return [
+        replace(look, errors_4xx=look.errors_4xx + binomial(rng, look.requests - look.errors_4xx, 0.2))
+        for look in hour
+    ]
+
+
+def new_exception(rng: random.Random, hour: list[Observed]) -> list[Observed]:
+    """One request in fifty raises what was never raised before, and is answered all the same."""
+
+    def raising(look: Observed) -> Observed:
+        raised = Raised(fingerprint="new", title="new", count=binomial(rng, look.requests, 0.02))
+        return replace(look, exceptions=(*look.exceptions, raised) if raised.count else look.exceptions)
+
+    return [raising(look) for look in hour]
+
+
+def slow(rng: random.Random, hour: list[Observed]) -> list[Observed]:
+    """Of the requests that were quick, 30 % take 750 ms."""
+    quick, late = LATENCY_BOUNDS.index(50), LATENCY_BOUNDS.index(750)
+
+    def slowed(look: Observed) -> Observed:
+        latencies = list(look.latencies)
+        moved = binomial(rng, latencies[quick], 0.3)
+        latencies[quick] -= moved
+        latencies[late] += moved
+        return replace(look, latencies=tuple(latencies))
+
+    return [slowed(look) for look in hour]
+
+
+def crash_loop(rng: random.Random, hour: list[Observed]) -> list[Observed]:
+    """A worker dies once a minute."""
+    return [replace(look, restarts=look.restarts + (number % 4 == 3)) for number, look in enumerate(hour)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errors:
+    """A share of the requests that were answered well is answered with a 5xx, from this look on."""
+
+    share: float
+    begin: int = 0
+
+    def __call__(self, rng: random.Random, hour: list[Observed]) -> list[Observed]:
+        return [
+            replace(look, errors_5xx=look.errors_5xx + binomial(rng, well(look), self.share))
+            if number >= self.begin
+            else look
+            for number, look in enumerate(hour)
+        ]
+
+
+def well(look: Observed) -> int:
+    return look.requests - look.errors_4xx - look.errors_5xx
+
+
+WORSE: dict[str, Spoil] = {
+    "a fifth answered with 404": broken_path,
+    "a new exception in 2 %": new_exception,
+    "30 % more take 750 ms": slow,
+    "a worker dies each minute": crash_loop,
+    "5 % answered with 5xx, from minute 30 on": Errors(share=0.05, begin=LOOKS // 2),
+}
+QUIET: dict[str, Spoil] = {
+    "nothing else": nothing,
+    "10 s of outage": outage,
+    "one client finds 600 times nothing": scan,
+}
 
 
 def first_alarm(before: Sequence[Observed], since: Sequence[Observed]) -> int | None:
@@ -156,19 +222,26 @@ def first_alarm(before: Sequence[Observed], since: Sequence[Observed]) -> int | 
     return many
 
 
-def found(site: Site, injected: float, runs: int) -> str:
-    requests, seconds = [], []
+def hours(site: Site, spoil: Spoil, runs: int) -> Iterator[tuple[list[Observed], list[Observed]]]:
+    """The parts of an hour before, and the looks of an hour since that was spoiled."""
+    length = LOOKS // PARTS
     for seed in range(runs):
         rng = random.Random(seed)
-        before = parts_of(site.hour(rng))
-        since = site.hour(rng, injected=injected)
+        hour = site.hour(rng)
+        before = [together(hour[first : first + length]) for first in range(0, LOOKS, length)]
+        yield before, spoil(rng, site.hour(rng))
+
+
+def found(site: Site, spoil: Spoil, runs: int, *, begin: int = 0) -> str:
+    """Requests and seconds from the look at which it began."""
+    requests: list[float] = []
+    seconds: list[float] = []
+    for before, since in hours(site, spoil, runs):
         look = first_alarm(before, since)
-        requests.append(sum(part.requests for part in since[:look]) if look else math.inf)
-        seconds.append(look * LOOK if look else math.inf)
+        requests.append(sum(part.requests for part in since[begin:look]) if look else math.inf)
+        seconds.append((look - begin) * LOOK if look else math.inf)
     missed = sum(map(math.isinf, requests))
-    return f"{middle_and_90(requests):>15} requests {middle_and_90(seconds):>11} s" + (
-        f"  not seen in {missed} of {runs}" if missed else ""
-    )
+    return f"{middle_and_90(requests):>13} | {middle_and_90(seconds):>13} | {missed}"
 
 
 def middle_and_90(values: Sequence[float]) -> str:
@@ -178,35 +251,35 @@ def middle_and_90(values: Sequence[float]) -> str:
 
 
 def false_alarms(site: Site, spoil: Spoil, runs: int) -> str:
-    alarms: Counter[str] = Counter()
-    breached = 0
-    for seed in range(runs):
-        rng = random.Random(seed)
-        before = parts_of(site.hour(rng))
-        names = judge(before, spoil(rng, site.hour(rng)), minutes=MINUTES).breached
-        alarms.update(names)
-        breached += bool(names)
-    which = ", ".join(f"{name} {count}" for name, count in alarms.items())
-    return f"{breached:3} of {runs}" + (f" ({which})" if which else "")
+    judged = [judge(before, since, minutes=MINUTES).breached for before, since in hours(site, spoil, runs)]
+    which = Counter(name for breached in judged for name in breached)
+    named = ", ".join(f"{name} {count}" for name, count in which.items())
+    return f"{sum(map(bool, judged))}" + (f" ({named})" if named else "")
 
 
 def main(runs: int) -> None:
-    print(f"Seen after (median / 90th percentile of {runs} runs):")
-    for per_second in TRAFFIC:
-        for before in BEFORE:
-            for injected in INJECTED:
-                site = Site(per_second=per_second, errors=before, clustered=False)
-                case = f"{per_second:3}/s  before {before:5.1%}  injected {injected:4.0%}"
-                print(case, found(site, injected, runs), flush=True)
-    print(f"False alarms in {runs} quiet runs of {MINUTES} minutes:")
-    for per_second in TRAFFIC:
-        for before in BEFORE:
-            for clustered in (False, True):
-                for spoil in (untouched, outage, scan):
-                    site = Site(per_second=per_second, errors=before, clustered=clustered)
-                    errors = "clusters" if clustered else "singly"
-                    case = f"{per_second:3}/s  before {before:5.1%}  {errors:8} {spoil.__name__:9}"
-                    print(case, false_alarms(site, spoil, runs), flush=True)
+    seen = "| requests | seconds | not seen |\n|---|---|---|---|---|---|"
+    print(f"Of {runs} runs each; requests and seconds are the median / the 90th percentile.\n")
+    print(f"| requests a second | 5xx before | 5xx injected {seen}")
+    for per_second, before, injected in product(TRAFFIC, BEFORE, INJECTED):
+        site = Site(per_second=per_second, errors=before)
+        cells = found(site, Errors(share=injected), runs)
+        print(f"| {per_second} | {before:.1%} | {injected:.0%} | {cells} |", flush=True)
+
+    print(f"\n| requests a second | 5xx before | what is worse {seen}")
+    for per_second, (what, spoil) in product(TRAFFIC, WORSE.items()):
+        begin = spoil.begin if isinstance(spoil, Errors) else 0
+        cells = found(Site(per_second=per_second, errors=0.002), spoil, runs, begin=begin)
+        print(f"| {per_second} | 0.2% | {what} | {cells} |", flush=True)
+
+    print(f"\nFalse alarms in {runs} quiet runs of {MINUTES} minutes.\n")
+    columns = " | ".join(QUIET)
+    print(f"| requests a second | 5xx before and since | they come | {columns} |\n|---|---|---|---|---|---|")
+    for per_second, before, clustered in product(TRAFFIC, BEFORE, (False, True)):
+        site = Site(per_second=per_second, errors=before, clustered=clustered)
+        cells = " | ".join(false_alarms(site, spoil, runs) for spoil in QUIET.values())
+        come = "in clusters" if clustered else "singly"
+        print(f"| {per_second} | {before:.1%} | {come} | {cells} |", flush=True)
 
 
 def binomial(rng: random.Random, trials: int, rate: float) -> int:

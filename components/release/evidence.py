@@ -95,9 +95,9 @@ def upper_bound(events: float, trials: float, alpha: float) -> float:
 
 
 def unevenness(blocks: Sequence[Block]) -> float:
-    """How many times as much the events vary among the blocks as if each came by itself; at least 1.
+    """How many times as much the events vary among the blocks as if each came by itself; 1 if that is chance.
 
-    Pearson's chi-squared for its degrees of freedom. Of errors that come in clusters it is about their size:
+    Pearson's chi-squared by its degrees of freedom. Of errors that come in clusters it is about their size:
     they tell as much as a sample that is so many times smaller.
     """
     counted = [block for block in blocks if block.trials > 0]
@@ -106,7 +106,9 @@ def unevenness(blocks: Sequence[Block]) -> float:
         return 1.0
     rate = events / trials
     deviations = [(block.events - block.trials * rate) ** 2 / block.trials for block in counted]
-    return max(1.0, sum(deviations) / (rate * (1 - rate)) / (len(counted) - 1))
+    freedom = len(counted) - 1
+    found = sum(deviations) / (rate * (1 - rate)) / freedom
+    return found if found > 1 + 2 * math.sqrt(2 / freedom) else 1.0
 
 
 def trials_to_see(rate: float, limit: float, alpha: float) -> int:

@@ -43,10 +43,11 @@ RULES: Mapping[Name, Rule] = {
 VISITORS_CAUSE: frozenset[Name] = frozenset({"errors-4xx"})
 """What anybody outside can bring about: told like each breach, but by itself no reason to go back."""
 
+PERCENTILES = (0.75, 0.95)  # of latency
 QUICK, SLOW, UNKNOWN = 100, 2000, 1000  # milliseconds
 CLUSTER = 10.0  # errors that come together count as one if they are not more than so many
 FALSE_ALARMS = 0.01  # at most, of releases that are no worse
-COMPARISONS = 6
+COMPARISONS = 7
 ALPHA = FALSE_ALARMS / COMPARISONS / 2
 """Of one comparison: half of its share is the risk that the rate before is underestimated."""
 
@@ -68,13 +69,15 @@ class Comparison:
 
 
 def comparisons(before: Sequence[Observed]) -> tuple[Comparison, ...]:
-    """One for each measure, and for exceptions two: of kinds that were there before, and of new ones.
+    """One for each measure, but two for exceptions and for latency.
 
-    How often a new kind would have come without a release is told by those that came once in the time before
-    ("Good-Turing frequency estimation"): where each exception is another kind, new ones are no news.
+    Of exceptions there are kinds that were there before, and new ones. How often a new kind would have come
+    without a release is told by those that came once in the time before ("Good-Turing frequency estimation"):
+    where each exception is another kind, new ones are no news. Slower than 95 % of the requests before may be
+    none, where a few were always slow; so slower than 75 % of them is asked for as well.
     """
     seen = Counter({kind.fingerprint: kind.count for kind in together(before).exceptions} if before else {})
-    slow = slower_than(together(before) if before else None)
+    slow = [slower_than(share, together(before) if before else None) for share in PERCENTILES]
 
     def of_kinds(wanted: Callable[[str], bool]) -> Count:
         return lambda observed: (
@@ -82,13 +85,17 @@ def comparisons(before: Sequence[Observed]) -> tuple[Comparison, ...]:
             _occasions(observed),
         )
 
+    def slower(milliseconds: int) -> Count:
+        first = LATENCY_BOUNDS.index(milliseconds) + 1
+        return lambda observed: (sum(observed.latencies[first:]), sum(observed.latencies))
+
     new, once = of_kinds(lambda kind: not seen[kind]), of_kinds(lambda kind: seen[kind] == 1)
     return (
         _compare("errors-4xx", before, lambda observed: (observed.errors_4xx, observed.requests)),
         _compare("errors-5xx", before, lambda observed: (observed.errors_5xx, observed.requests)),
         _compare("exceptions", before, of_kinds(lambda kind: seen[kind] > 0)),
         _compare("exceptions", before, new, count_before=once),
-        _compare("latency", before, lambda observed: (_slower(observed, slow), sum(observed.latencies))),
+        *(_compare("latency", before, slower(milliseconds)) for milliseconds in slow),
         _compare("restarts", before, lambda observed: (observed.restarts, seconds(observed))),
     )
 
@@ -122,20 +129,18 @@ def _occasions(observed: Observed) -> float:
     return max(observed.requests, seconds(observed))
 
 
-def slower_than(before: Observed | None) -> int:
-    """Milliseconds above which a request is slow: the class that 95 % of the requests before were within.
+def slower_than(share: float, before: Observed | None) -> int:
+    """Milliseconds above which a request is slow: the class that this share of those before was within.
 
     But at least 100, which nobody notices, and at most 2000; 1000 where there were no requests.
     """
-    within = percentile_95(before) if before else None
-    if within is None:
-        return UNKNOWN
-    return min(max(within, QUICK), SLOW)
+    within = percentile(share, before) if before else None
+    return UNKNOWN if within is None else min(max(within, QUICK), SLOW)
 
 
-def percentile_95(observed: Observed) -> int | None:
+def percentile(share: float, observed: Observed) -> int | None:
     """Milliseconds: the upper end of its class, 1 above the last one if slower; None without requests."""
-    left = 0.95 * sum(observed.latencies)
+    left = share * sum(observed.latencies)
     if not left:
         return None
     for bound, count in zip(LATENCY_BOUNDS, observed.latencies, strict=False):
@@ -143,10 +148,6 @@ def percentile_95(observed: Observed) -> int | None:
         if left <= 0:
             return bound
     return LATENCY_BOUNDS[-1] + 1
-
-
-def _slower(observed: Observed, milliseconds: int) -> int:
-    return sum(observed.latencies[LATENCY_BOUNDS.index(milliseconds) + 1 :])
 
 
 def described(name: Name, observed: Observed | None) -> str:
@@ -161,12 +162,16 @@ def described(name: Name, observed: Observed | None) -> str:
     if not observed.requests:
         return "-"
     if name == "latency":
-        within = percentile_95(observed)
-        if within is None:
-            return "-"
-        return f"p95 {within} ms" if within <= LATENCY_BOUNDS[-1] else f"p95 > {LATENCY_BOUNDS[-1]} ms"
+        return ", ".join(f"p{100 * share:.0f} {_milliseconds(share, observed)}" for share in PERCENTILES)
     errors = observed.errors_4xx if name == "errors-4xx" else observed.errors_5xx
     return percent(errors / observed.requests)
+
+
+def _milliseconds(share: float, observed: Observed) -> str:
+    within = percentile(share, observed)
+    if within is None:
+        return "-"
+    return f"{within} ms" if within <= LATENCY_BOUNDS[-1] else f"> {LATENCY_BOUNDS[-1]} ms"
 
 
 def percent(rate: float) -> str:

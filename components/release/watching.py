@@ -22,7 +22,7 @@ from components.release.measures import (
     comparisons,
     described,
     percent,
-    percentile_95,
+    percentile,
     seconds,
     together,
 )
@@ -248,7 +248,7 @@ def _point(first: Observed, part: Observed) -> Point:
         part.requests,
         part.errors_4xx,
         part.errors_5xx,
-        percentile_95(part),
+        percentile(0.95, part),
     )
 
 
