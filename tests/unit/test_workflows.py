@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -69,3 +70,37 @@ def test_a_long_preview_is_cut_to_what_a_comment_holds(preview) -> None:
     _, comment, _ = preview("    + a resource\n" * 10_000 + CHANGES)
     assert len(comment) < 65_536 / 2
     assert "138 unchanged" in comment
+
+
+def test_a_long_command_keeps_its_login_and_its_status(tmp_path: Path) -> None:
+    """GitHub's token is good for five minutes, a release and its watch take longer."""
+    stand_ins = {
+        "curl": 'printf \'{"value": "a token for %s"}\' "${@: -1}"',
+        "az": 'echo "$@" >> "$LOGINS"',
+        "jq": "sed -E 's/.*: \"(.*)\".*/\\1/'",
+    }
+    for name, script in stand_ins.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    logins = tmp_path / "logins"
+    until_two = 'until [ "$(wc -l < "$LOGINS" 2> /dev/null)" = 2 ]; do sleep 0.05; done; exit 7'
+    done = subprocess.run(
+        [SCRIPT.with_name("logged-in.sh"), "bash", "-c", until_two],
+        env={
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "LOGINS": str(logins),
+            "RENEW_SECONDS": "0.1",
+            "ARM_CLIENT_ID": "app",
+            "ARM_TENANT_ID": "tenant",
+            "ACTIONS_ID_TOKEN_REQUEST_URL": "https://github?a=b",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "of-the-job",
+        },
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 7
+    token = "a token for https://github?a=b&audience=api://AzureADTokenExchange"
+    login = (
+        f"login --service-principal --username app --tenant tenant --federated-token {token} --output none"
+    )
+    assert logins.read_text().splitlines() == [login] * 2
