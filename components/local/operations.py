@@ -79,7 +79,6 @@ class LocalOperations:
         self._server = Server.of(facts)
         self._lock: int | None = None
         self._manifest = functools.cache(self._store.manifest)
-        self._observing = Observing(self._layout, (*facts["instances"], *facts["processes"]))
 
     # -- facts -----------------------------------------------------------------------------------------
     @property
@@ -397,6 +396,10 @@ class LocalOperations:
                 ) from None
 
     # -- inside ----------------------------------------------------------------------------------------
+    @functools.cached_property
+    def _observing(self) -> Observing:
+        return Observing(self._layout, (*self._facts["instances"], *self._facts["processes"]))
+
     def _serves(self, name: str) -> bool:
         """Whether it is an instance, which has a port and a place in the balancer."""
         return name in self._facts["instances"]

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from components.release import chain, reading
+from components.release.audiences import Language
 from components.release.spec import Watch
 from components.target import TargetError
 
@@ -42,7 +43,7 @@ WAYS_BACK = ("rollback", "recovery")
 
 REVIEW_AFTER = timedelta(hours=24)
 REMEMBERED = 10
-OPTIONAL = ("kind", "decided_at", "identity", "approved")  # of an opening
+OPTIONAL = ("kind", "decided_at", "identity", "approved", "stack", "language")  # of an opening
 ROLL = "roll-"  # begins the name of the step that puts a release on an instance or a further process
 
 
@@ -84,6 +85,8 @@ class Release:
     decided_at: str | None = None  # when somebody asked for it, if before it was opened
     identity: Mapping[str, str] = field(default_factory=dict)  # of who is responsible, as far as known
     approved: str | None = None  # the digest of the preview that somebody approved; None: nobody was asked
+    stack: str | None = None
+    language: Language = "en"  # of the stack's pages
     verdict: Verdict = "open"
     closed_at: str | None = None
     error: str | None = None
@@ -93,9 +96,12 @@ class Release:
     seconds: Mapping[str, float] = field(default_factory=dict)  # step → how long it took
     ended: Mapping[str, str] = field(default_factory=dict)  # step → when it was done
     told: tuple[str, ...] = ()  # of which events receivers were notified, besides by the step notify
+    watching: Mapping[str, Any] | None = None  # what the watch said at its beginning
     breached: Mapping[str, Any] | None = None  # what the watch's first breach said
+    breaches: tuple[str, ...] = ()  # the measures that were breached
     watched: Mapping[str, Any] | None = None  # what the watch said at its end
     reviewed: Mapping[str, Any] | None = None  # what the last review said
+    stuck: str | None = None  # why the stack could not come back from it by itself
 
 
 def parse(record: bytes) -> list[Entry]:
@@ -154,8 +160,16 @@ def _after(release: Release, entry: Entry) -> Release:
         }
     elif entry.event == "notified":
         changes = {"told": (*release.told, entry.data.get("event", "failed"))}
+    elif entry.event == "watch started":
+        changes = {"watching": entry.data}
     elif entry.event == "watch breached":
-        changes = {"breached": release.breached or entry.data}
+        measure = entry.data.get("measure", "")
+        changes = {
+            "breached": release.breached or entry.data,
+            "breaches": (*release.breaches, measure),
+        }
+    elif entry.event == "recovery failed":
+        changes = {"stuck": entry.error or "it is not known why"}
     elif entry.event == "watch done":
         changes = {"watched": entry.data}
     elif entry.event == "review done":

@@ -1,0 +1,138 @@
+"""The watch over a release: what visitors meet, looked at again and again, beside the hour before it.
+
+What it finds is judged by `watching.py`. It goes on where it was when it is started again: when it began is
+in the record, and what was observed meanwhile in the target's logs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
+
+from components.release import notices, record, spec, watching
+from components.release.context import Context
+from components.release.record import Release
+from components.release.watching import Judgement
+from components.target import Observed, TargetError
+
+ALIGNED = timedelta(minutes=2)  # of which at least one whole minute is, where a target counts by the minute
+LATE = timedelta(minutes=6)  # by which a target may know what happened later than it happened
+EXACT = timedelta(seconds=1)
+
+
+def due(known: Sequence[Release], watch: spec.Watch | None) -> Release | None:
+    """The release that is to be watched now, or whose watch was left off; None: there is none."""
+    if watch is None or not known:
+        return None
+    last = record.last_good(known)
+    if last is None or last.watched is not None:
+        return None
+    return last if last is known[-1] or last.watching is not None else None
+
+
+class Watch:
+    """What is known of one release's time so far. Reads only."""
+
+    def __init__(self, context: Context, release: Release, watch: spec.Watch) -> None:
+        assert release.closed_at is not None
+        self.release = release
+        self.minutes = watch.minutes
+        self.spans = watching.spans(
+            opened_at=datetime.fromisoformat(release.opened_at),
+            closed_at=datetime.fromisoformat(release.closed_at),
+            minutes=watch.minutes,
+        )
+        self._operations = context.operations
+        self._every = timedelta(seconds=watch.every_seconds)
+        self._before: Observed | None = None
+        self._parts: list[Observed] = []
+        self._seen = self.spans.since
+        self._breaches: Collection[str] = release.breaches
+
+    @property
+    def before(self) -> Observed | None:
+        """The hour before; None of the first release. Raises `TargetError`."""
+        if self._before is None and self.release.previous_version is not None:
+            self._before = self._operations.observe(self.spans.before_since, self.spans.before_until)
+        return self._before
+
+    def look(self, now: datetime) -> Judgement:
+        """Of all that is known by now. Raises `TargetError`."""
+        before = self.before
+        while (seen := self._next(min(now, self.spans.until))) is not None:
+            self._parts.append(seen)
+            self._seen = datetime.fromisoformat(seen.until)
+        judgement = watching.judge(before, self._parts, minutes=self.minutes, already=self._breaches)
+        self._breaches = judgement.breached
+        return judgement
+
+    def over(self, now: datetime) -> bool:
+        """Whether nothing more is to come that belongs to it."""
+        return self._seen > self.spans.until - EXACT or now > self.spans.until + LATE
+
+    def wait(self, now: datetime) -> float:
+        """Seconds until there is something new."""
+        left = self.spans.until + EXACT - now
+        return (min(self._every, left) if left > timedelta() else self._every).total_seconds()
+
+    def _next(self, end: datetime) -> Observed | None:
+        for length in (self._every, ALIGNED):
+            if self._seen < end:
+                seen = self._operations.observe(self._seen, min(self._seen + length, end))
+                if datetime.fromisoformat(seen.until) > self._seen:
+                    return seen
+        return None
+
+
+def watch(
+    context: Context,
+    release: Release,
+    *,
+    clock: Callable[[], datetime],
+    sleep: Callable[[float], None],
+    until_breach: bool = False,
+    show: Callable[[Watch, Judgement], None] = lambda *_: None,
+) -> Judgement:
+    """Watch the release to the end, which is also when another one is opened; record and tell what is found.
+
+    `until_breach`: the first breach is the end. Raises `TargetError` where the record cannot be written.
+    """
+    assert context.spec.watch is not None
+    view = Watch(context, release, context.spec.watch)
+    judgement = watching.judge(None, (), minutes=view.minutes, already=release.breaches)
+    while True:
+        now = clock()
+        try:
+            if release.watching is None:
+                _begin(context, view)
+            judgement = view.look(now)
+        except TargetError as fault:  # what it does not say now, it says at the next look
+            print(f"watch of {release.version}: {fault}", file=sys.stderr, flush=True)
+        known = context.releases()
+        release = next(other for other in known if other.id == release.id)
+        _tell(context, release, judgement)
+        show(view, judgement)
+        replaced = known[-1].id != release.id
+        if replaced or view.over(now) or (until_breach and judgement.breached):
+            context.write("watch done", release.id, data=judgement.done(cut_short=replaced))
+            return judgement
+        sleep(view.wait(clock()))
+
+
+def _begin(context: Context, view: Watch) -> None:
+    data = watching.started(view.before, until=view.spans.until, minutes=view.minutes)
+    context.write("watch started", view.release.id, data=data)
+
+
+def _tell(context: Context, release: Release, judgement: Judgement) -> None:
+    """An entry for each measure that is breached, and people are told of the first; once, also after a kill."""
+    for name in judgement.breached:
+        if name not in release.breaches:
+            context.write("watch breached", release.id, data=judgement.breach(name))
+    if judgement.breached and "watch-breached" not in release.told:
+        name = judgement.breached[0]
+        measure = judgement.measures[name]
+        notices.tell_on_record(
+            context, "watch-breached", release, measure=name, found=measure.found, before=measure.before
+        )
