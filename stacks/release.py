@@ -45,6 +45,7 @@ def release_spec(settings: Settings, root: Path) -> Spec | None:
         ),
         accept_incompatible=settings.accept_incompatible,
         responsible=settings.responsible,
+        language=settings.language,
         pipeline=Pipeline(**settings.pipeline.model_dump()) if settings.pipeline else None,
         watch=Watch(**settings.watch.model_dump()) if settings.watch.minutes else None,
     )

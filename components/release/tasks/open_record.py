@@ -81,6 +81,8 @@ def description(context: Context, known: list[Release]) -> Mapping[str, Any]:
     good = record.last_good(known)
     return {
         "version": version,
+        "stack": context.stack,
+        "language": context.spec.language,
         "trigger": context.trigger,
         "lock": lock,
         **who(context.spec.responsible),
