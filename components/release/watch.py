@@ -45,16 +45,18 @@ class Watch:
         )
         self._operations = context.operations
         self._every = timedelta(seconds=watch.every_seconds)
-        self._before: Observed | None = None
+        self._before: list[Observed] | None = None
         self._parts: list[Observed] = []
         self._seen = self.spans.since
         self._breaches: Collection[str] = release.breaches
 
     @property
-    def before(self) -> Observed | None:
-        """The hour before; None of the first release. Raises `TargetError`."""
-        if self._before is None and self.release.previous_version is not None:
-            self._before = self._operations.observe(self.spans.before_since, self.spans.before_until)
+    def before(self) -> list[Observed]:
+        """The parts of the hour before that are known; none of the first release. Raises `TargetError`."""
+        if self._before is None:
+            spans = self.spans.before if self.release.previous_version is not None else ()
+            parts = [self._operations.observe(*span) for span in spans]
+            self._before = [part for part in parts if part.since < part.until]
         return self._before
 
     def look(self, now: datetime) -> Judgement:
@@ -100,7 +102,7 @@ def watch(
     """
     assert context.spec.watch is not None
     view = Watch(context, release, context.spec.watch)
-    judgement = watching.judge(None, (), minutes=view.minutes, already=release.breaches)
+    judgement = watching.judge((), (), minutes=view.minutes, already=release.breaches)
     while True:
         now = clock()
         try:
@@ -126,7 +128,7 @@ def _begin(context: Context, view: Watch) -> None:
 
 
 def _tell(context: Context, release: Release, judgement: Judgement) -> None:
-    """An entry for each measure that is breached, and people are told of the first; once, also after a kill."""
+    """An entry for each measure that is breached, and people are told of the first: once, also if killed."""
     for name in judgement.breached:
         if name not in release.breaches:
             context.write("watch breached", release.id, data=judgement.breach(name))
