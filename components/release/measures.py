@@ -155,7 +155,9 @@ def described(name: Name, observed: Observed | None) -> str:
     if observed is None:
         return "-"
     if name == "restarts":
-        return f"{observed.restarts} ({seconds(observed) / 60:.0f} min)"
+        length = seconds(observed)
+        span = f"{length:.0f} s" if length < 60 else f"{length / 60:.0f} min"
+        return f"{observed.restarts} ({span})"
     if name == "exceptions":
         count = sum(raised.count for raised in observed.exceptions)
         return f"{count} ({percent(count / observed.requests)})" if observed.requests else str(count)
