@@ -10,10 +10,12 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from components.release import logbook, notices, recovery
 from components.release.context import APPROVED, DECIDED, Context, StepFailed
 from components.release.recovery import Recovery
+from components.release.rollback import Decision
 from components.release.schema import Schema
 from components.target import TargetError
 from relevo import engine, operating, pin, proposal
@@ -51,9 +53,16 @@ def recover(project: Project, stack: str, *, say: Callable[[str], None]) -> None
         say(f"{wanted}.")
         return
     failed, target = wanted.failed, wanted.target
+    decision = _decision(context, wanted)
+    if isinstance(decision, str):
+        _give_up(context, wanted, decision)
+    if wanted.schema_only and decision.rewind is None:
+        say(
+            f"{failed.version} failed in {failed.failed_step}, but no migration would be reversed for "
+            f"{target.version}, so going back does not help what serves: go on with a corrected version."
+        )
+        return
     say(f"{failed.version} failed in {failed.failed_step}; coming back to {target.version}: {target.image}")
-    if fault := _unsafe(context, wanted):
-        _give_up(context, wanted, fault)
     # What was approved is the release that failed; that it is gone back from was decided with the setting.
     variables = {DECIDED: logbook.now().isoformat(), APPROVED: ""}
     pin.pin(configuration, target.image)
@@ -84,18 +93,19 @@ def _propose(project: Project, stack: str, wanted: Recovery, say: Callable[[str]
     say(f"the pin is committed on branch {branch} ({made.commit[:12]}); its pull request's text is in {text}")
 
 
-def _unsafe(context: Context, wanted: Recovery) -> str | None:
-    """Why the schema does not let the stack come back; by the same decision as each release's preflight."""
+def _decision(context: Context, wanted: Recovery) -> Decision | str:
+    """What becomes of the schema, as each release's preflight decides it; else why there is no way back."""
     back = replace(context, spec=replace(context.spec, image=wanted.target.image))
     try:
         with context.operations.exclusive("recover"):
             manifest = context.operations.artefact(wanted.target.image).manifest
-            return Schema.read(back, manifest).way_back().refusal
+            decision = Schema.read(back, manifest).way_back()
+            return decision.refusal or decision
     except (TargetError, StepFailed) as fault:
         return str(fault)
 
 
-def _give_up(context: Context, wanted: Recovery, fault: str) -> None:
+def _give_up(context: Context, wanted: Recovery, fault: str) -> NoReturn:
     """Say it loudly, everywhere, with the state of each instance. Raises `RelevoError`."""
     failed, target = wanted.failed, wanted.target
     states = [_state(context, name) for name in (*context.spec.processes, *context.spec.instances)]

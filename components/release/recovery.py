@@ -9,7 +9,6 @@ from components.release import previous, record
 from components.release.record import ROLL, WAYS_BACK, Release
 
 SMOKE = "smoke"
-EXPOSED = ("rewind", previous.STEP)  # after these what serves may not be able to live with the schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +16,18 @@ class Recovery:
     failed: Release
     target: Release  # the last good one, whose image is pinned again
 
+    @property
+    def schema_only(self) -> bool:
+        """No instance was reached, and what serves fails on the schema: only reversing that helps it."""
+        return self.failed.failed_step == previous.STEP
+
 
 def due(known: Sequence[Release], pinned: str | None) -> Recovery | str:
     """What a stack that comes back by itself has to do now; else, as a clause, why it has nothing to do.
 
-    Only where the failed release has reached an instance: before, the old version serves and nothing is to be
-    brought back. And once for a release: what is itself a way back is never gone back from.
+    Only where the failed release has reached an instance, or the old version was seen to fail on its schema:
+    else that one serves and nothing is to be brought back. And once for a release: what is itself a way back
+    is never gone back from.
     """
     failed = record.current(known)
     if failed is None or failed.verdict != "failed":
@@ -32,8 +37,8 @@ def due(known: Sequence[Release], pinned: str | None) -> Recovery | str:
     if pinned != failed.image:
         return f"{failed.version} failed, but is not pinned any more, so somebody has it in hand"
     step = failed.failed_step or "the beginning"
-    if not step.startswith(ROLL) and step != SMOKE:
-        but = ", on a schema that it may fail on: go on or back at once" if step in EXPOSED else ""
+    if not step.startswith(ROLL) and step not in (previous.STEP, SMOKE):
+        but = ", on a schema that it may fail on: go on or back at once" if step == "rewind" else ""
         said = f"{failed.version} failed in {step}, before an instance was replaced: what served still serves"
         return f"{said}{but}"
     target = record.last_good(known)

@@ -37,10 +37,24 @@ def failed(step: str | None, **changes: Any) -> Release:
     return release(V2, "failed", failed_step=step, **changes)
 
 
-@pytest.mark.parametrize("step", ["roll-instance-1", "roll-instance-2", "roll-worker", "smoke"])
-def test_what_has_reached_an_instance_is_gone_back_from(step: str) -> None:
+@pytest.mark.parametrize(
+    ("step", "schema_only"),
+    [
+        ("roll-instance-1", False),
+        ("roll-instance-2", False),
+        ("roll-worker", False),
+        ("smoke", False),
+        ("previous-version", True),  # what serves fails on the schema that the release has made
+    ],
+)
+def test_what_has_reached_an_instance_or_harms_what_serves_is_gone_back_from(
+    step: str, schema_only: bool
+) -> None:
     wrong = failed(step)
-    assert recovery.due([GOOD, wrong], V2) == Recovery(failed=wrong, target=GOOD)
+    due = recovery.due([GOOD, wrong], V2)
+    assert isinstance(due, Recovery)
+    assert (due.failed, due.target) == (wrong, GOOD)
+    assert due.schema_only is schema_only
 
 
 @pytest.mark.parametrize(
@@ -50,7 +64,9 @@ def test_what_has_reached_an_instance_is_gone_back_from(step: str) -> None:
         ([GOOD], V1, "has not failed"),
         ([GOOD, release(V2, "open")], V2, "has not failed"),
         ([GOOD, failed("preflight")], V2, "v2 failed in preflight, before an instance was replaced"),
-        ([GOOD, failed("previous-version")], V2, "may fail on: go on or back at once"),
+        ([GOOD, failed("rewind")], V2, "may fail on: go on or back at once"),
+        ([GOOD, failed("previous-version", kind="recovery")], V2, "a way back is not gone back from"),
+        ([failed("previous-version")], V2, "no release before it has succeeded"),
         ([GOOD, failed("migrate")], V2, "before an instance was replaced"),
         ([GOOD, failed(None)], V2, "v2 failed in the beginning, before"),
         ([failed("roll-instance-1")], V2, "no release before it has succeeded"),

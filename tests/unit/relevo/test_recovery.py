@@ -125,6 +125,25 @@ def test_nothing_is_touched_where_no_instance_was_reached(desk: Callable[..., De
     ]
 
 
+@pytest.mark.parametrize(
+    ("newer", "pinned"),
+    [
+        pytest.param("v3", "v1", id="a migration that is reversed"),
+        pytest.param("v2", "v2", id="nothing to reverse"),
+    ],
+)
+def test_after_the_version_before_has_failed_on_the_schema_only_reversing_that_helps(
+    desk: Callable[..., Desk], newer: str, pinned: str
+) -> None:
+    made = desk(newer, step="previous-version")
+    made.recover()
+    assert made.pinned == image(pinned)
+    assert len(made.asked) == (newer != pinned)
+    if newer == pinned:
+        (said,) = made.said
+        assert "no migration would be reversed for v1, so going back does not help" in said
+
+
 def test_a_schema_without_a_way_back_stops_it_before_anything_is_touched(
     desk: Callable[..., Desk], capsys: pytest.CaptureFixture[str]
 ) -> None:
