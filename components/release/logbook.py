@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,13 +21,17 @@ def write(
     seconds: float | None = None,
     error: str | None = None,
     data: Mapping[str, Any] | None = None,
-) -> None:
+    unless: Callable[[bytes], bool] = lambda _: False,
+) -> bool:
     """Append one entry, durably and chained to what is there. `data` is JSON-able and without secrets.
 
-    Raises `TargetError` where the target cannot take it.
+    Returns False, and appends nothing, where `unless` says of the record as it is by then that there is no
+    more need of it. Raises `TargetError` where the target cannot take it.
     """
 
     def make(earlier: bytes) -> str:
+        if unless(earlier):
+            raise _NoNeed
         entry = Entry(
             time=now().isoformat(timespec="milliseconds"),  # here, so that times are in the order of lines
             event=event,
@@ -40,7 +44,15 @@ def write(
         )
         return entry.after(earlier)
 
-    operations.append_record(make)
+    try:
+        operations.append_record(make)
+    except _NoNeed:
+        return False
+    return True
+
+
+class _NoNeed(Exception):
+    """Somebody else has written it meanwhile."""
 
 
 def head(operations: Operations) -> str | None:

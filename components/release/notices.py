@@ -155,7 +155,7 @@ def _of_release(
             if earlier
             else phrase(language, "no way back")
         ),
-        "review_due": _date(record.review_due(release)),
+        "review_due": _date(record.review_due(release, context.spec.review)),
         "watch": phrase(language, "watch", until=_date(until)) if until else "",
     }
     if release.error or release.verdict == "failed":

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from components.release import chain, reading
 from components.release.audiences import Language
-from components.release.spec import Watch
+from components.release.spec import Review, Watch
 from components.target import TargetError
 
 Event = Literal[
@@ -325,9 +325,12 @@ def pending(release: Release) -> Sequence[str]:
     return release.done.get("preflight", {}).get("pending", ())
 
 
-def review_due(release: Release) -> str | None:
-    """When the 24-hour review is due, ISO 8601; None unless the release succeeded."""
-    return _later(release, REVIEW_AFTER)
+def review_due(release: Release, review: Review | None) -> str | None:
+    """When its review is due, ISO 8601; None unless the release succeeded.
+
+    Where the stack names no volumes, that is when people look at them.
+    """
+    return _later(release, timedelta(hours=review.hours) if review else REVIEW_AFTER)
 
 
 def watch_until(release: Release, watch: Watch | None) -> str | None:

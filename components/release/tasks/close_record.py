@@ -24,7 +24,8 @@ def close(context: Context, release: Release) -> Mapping[str, Any]:
         print(f"{seconds:8.2f} s  {step}", flush=True)
     print(f"{release.version} of {release.image}, lock {release.lock}, by {release.responsible}", flush=True)
     context.operations.prune(record.reachable_images(context.releases()))
-    watch, review = record.watch_until(release, context.spec.watch), record.review_due(release)
+    watch = record.watch_until(release, context.spec.watch)
+    review = record.review_due(release, context.spec.review)
     print(f"watch until {watch}, review due at {review}" if watch else f"review due at {review}", flush=True)
     back = return_time.of(release)
     if back is not None:

@@ -327,7 +327,7 @@ def test_ids_are_unique_and_usable_as_file_names() -> None:
 def test_review_and_watch_are_due_after_the_success() -> None:
     (good,) = Book().run("1-v1:ok")
     assert good.closed_at == "2026-11-24T12:00:03+00:00"
-    assert record.review_due(good) == "2026-11-25T12:00:03+00:00"
+    assert record.review_due(good, None) == "2026-11-25T12:00:03+00:00"
     assert record.watch_until(good, WATCH) == "2026-11-24T12:30:03+00:00"
     assert record.watch_until(good, None) is None
 
@@ -335,5 +335,5 @@ def test_review_and_watch_are_due_after_the_success() -> None:
 @pytest.mark.parametrize("story", ["1-v1:open", "1-v1:fail"])
 def test_nothing_is_due_of_a_release_that_has_not_succeeded(story: str) -> None:
     (release,) = Book().run(story)
-    assert record.review_due(release) is None
+    assert record.review_due(release, None) is None
     assert record.watch_until(release, WATCH) is None
