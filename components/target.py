@@ -391,6 +391,10 @@ class Operations(Protocol):
         """Into rotation; returns when the balancer itself sees it healthy."""
         ...
 
+    def retire(self) -> None:
+        """Instances that the stack has no more get no request any more; the engine then deletes them."""
+        ...
+
     def prune(self, images: Collection[str]) -> None:
         """Remove what instances had of other images than these and those that are placed on one."""
         ...

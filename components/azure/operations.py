@@ -349,7 +349,10 @@ class AzureOperations:
         if self._serves(name):
             self._sites.require_resolved(name)
             self._rotation.add(name, timeout=timeout)
-            self._retire_strangers()
+
+    def retire(self) -> None:
+        """Those that were removed, and sites whose instance has moved to another region."""
+        self._rotation.retire(self._sites.others(), timeout=self._limits["drain_seconds"])
 
     def prune(self, images: Collection[str]) -> None:
         self._artefacts.prune({*images, *self._placed()})
@@ -389,18 +392,6 @@ class AzureOperations:
     def _serves(self, name: str) -> bool:
         """Whether it is an instance, which has an origin; a further process has no address at all."""
         return name not in self._facts["processes"]
-
-    def _retire_strangers(self) -> None:
-        """Instances that the stack has no more, once a release is on all that it has.
-
-        They are deleted at the end of the `up`, and Front Door may go on asking for a while what is gone.
-        """
-        strangers = self._rotation.strangers()
-        if not strangers:
-            return
-        asked = [self._sites.view(name).asked for name in self._facts["front_door"]["origins"]]
-        if len({each and each.release for each in asked}) == 1:
-            self._rotation.retire(strangers, timeout=self._limits["drain_seconds"])
 
     def _placed(self) -> set[str]:
         """Images that some instance or process is to run."""

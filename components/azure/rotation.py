@@ -149,7 +149,7 @@ class Rotation:
                 )
             time.sleep(self._pause)
 
-    def strangers(self) -> dict[str, str]:
+    def _strangers(self) -> dict[str, str]:
         """Origins that are no instances any more → their hosts; the engine deletes them after the release."""
         with asking(f"list the origins of {self._at[1]}"):
             listed = list(self._clients.front_door.afd_origins.list_by_origin_group(*self._at))
@@ -160,9 +160,16 @@ class Rotation:
             if origin.name is not None and origin.name not in known and origin.properties is not None
         }
 
-    def retire(self, strangers: Mapping[str, str], *, timeout: float) -> None:
-        """Returns when Front Door sends them nothing any more, so that they can be deleted."""
+    def retire(self, sites: Mapping[str, str], *, timeout: float) -> None:
+        """Origins that are no instances any more are taken out of rotation.
+
+        Returns when Front Door sends nothing to them and to `sites` (name → host) any more.
+        """
         deadline = time.monotonic() + timeout
+        strangers = self._strangers()
+        left = {**sites, **strangers}
+        if not left:
+            return
         enabled = [name for name in strangers if word(self._read(name).enabled_state) == ENABLED]
         for name in enabled:
             self._change(name, DISABLED, deadline)
@@ -174,7 +181,7 @@ class Rotation:
             minutes, now = self._metric("OriginRequestCount", "Total", since), self._clock()
             asked = [
                 name
-                for name, host in strangers.items()
+                for name, host in left.items()
                 if not quiet(minutes, host, since=since, now=now, wanted=self._quiet_minutes)
             ]
             if not asked:

@@ -159,6 +159,13 @@ class Sites:
         ]
         return [*broken, *(view.log.errors(view.start) if view.start else [])]
 
+    def others(self) -> dict[str, str]:
+        """Sites of the group that are no instance's → their hosts."""
+        with asking(f"list the sites of {self._group}"):
+            listed = list(self._web.list_by_resource_group(self._group))
+        known = set(self._names.values())
+        return {site.name: site.properties.default_host_name for site in listed if site.name not in known}
+
     def require_resolved(self, name: str) -> None:
         """Before it gets traffic. Raises `TargetError` with the setting whose secret it could not read."""
         site = self._names[name]

@@ -354,6 +354,9 @@ class LocalOperations:
         if self._serves(name):
             self._balancer.admit(name, timeout=timeout)
 
+    def retire(self) -> None:
+        """The balancer has had only the others since its own step, and lets requests end."""
+
     def prune(self, images: Collection[str]) -> None:
         self._store.prune({*images, *self._placed()})
 

@@ -413,6 +413,12 @@ class ArmStandIn:
         )
         return _model(web.Site(location="westeurope", properties=properties), name=site.name)
 
+    def _listed_sites(self, _request: _Request) -> _Answer:
+        return _page(
+            {"name": name, "properties": {"defaultHostName": f"{name}.azurewebsites.net"}}
+            for name in self.sites
+        )
+
     def _switch_site(self, request: _Request) -> _Answer:
         site = self.sites[request.path[0]]
         site.state = "Running" if request.path[1] == "start" else "Stopped"
@@ -780,6 +786,7 @@ _APP = r"/Microsoft\.App/containerApps/([^/]+)"
 _JOB = r"/Microsoft\.App/jobs/([^/]+)"
 _ROUTES: Sequence[tuple[str, tuple[str, ...], Callable[[ArmStandIn, _Request], _Answer]]] = (
     (rf"{_SITE}$", ("GET", "PATCH"), ArmStandIn._site),
+    (r"/Microsoft\.Web/sites$", ("GET",), ArmStandIn._listed_sites),
     (rf"{_SITE}/(start|stop)$", ("POST",), ArmStandIn._switch_site),
     (rf"{_SITE}/config/web$", ("GET",), ArmStandIn._site_config),
     (rf"{_SITE}/config/appsettings/list$", ("POST",), ArmStandIn._site_settings),

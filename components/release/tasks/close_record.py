@@ -1,6 +1,7 @@
 """close-record: the logbook entry of the release, with what took how long and what is due next.
 
-What no release to go back to needs any more is removed.
+Before that, removed instances are emptied, which the engine deletes next. What no release to go back to needs
+any more is removed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from components.release.running import main
 
 
 def close(context: Context, release: Release) -> Mapping[str, Any]:
+    context.operations.retire()
     if release.verdict != "succeeded":
         context.write("release succeeded", release.id)
         release = context.current()

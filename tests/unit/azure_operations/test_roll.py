@@ -55,18 +55,19 @@ def test_two_instances_are_rolled_with_one_in_rotation_at_any_time(
     ]
 
 
-def test_a_removed_instance_serves_until_the_release_is_on_all_others_and_is_drained_then(
+def test_a_removed_instance_serves_while_others_are_rolled_and_is_drained_once(
     operations: AzureOperations, azure: ArmStandIn, wanted: Deployment
 ) -> None:
     site = azure.site("app-assets-test-3")
     removed = azure.origin(
         "instance-3", instance="instance-3", site=site.name, host=f"{site.name}.azurewebsites.net"
     )
-    _rolled(operations, "instance-1", wanted)
+    for name in ("instance-1", "instance-2"):
+        _rolled(operations, name, wanted)
     assert removed.state == "Enabled"
-    _rolled(operations, "instance-2", wanted)
+    operations.retire()
     assert removed.state == "Disabled"
-    _rolled(operations, "instance-2", wanted)
+    operations.retire()
     assert len(azure.asked("^PATCH .*origins/instance-3")) == 1
 
 
@@ -339,15 +340,17 @@ def test_a_removed_instance_is_gone_only_once_front_door_counts_no_request_of_it
         clock=lambda: next(clock),
         pause=0.01,
     )
-    strangers = rotation.strangers()
-    assert strangers == {"instance-2": removed}
     everything = {left: {NOON + n * MINUTE: 30.0 for n in range(1000)}}
     azure.counts = {**everything, removed: {NOON + n * MINUTE: 1.0 for n in range(1000)}}
     with pytest.raises(TargetError, match=r"^instance-2 is no instance any more, but after 0\.3 s"):
-        rotation.retire(strangers, timeout=0.3)
+        rotation.retire({}, timeout=0.3)
     azure.counts = everything
-    rotation.retire(strangers, timeout=10)
+    rotation.retire({}, timeout=10)
     assert azure.origins["instance-2"].state == "Disabled"
+    # A site whose instance has moved to another region has no origin any more.
+    azure.counts = {**everything, "app-old.azurewebsites.net": {NOON + n * MINUTE: 1.0 for n in range(1000)}}
+    with pytest.raises(TargetError, match=r"^app-old is no instance any more, but after 0\.3 s"):
+        rotation.retire({"app-old": "app-old.azurewebsites.net"}, timeout=0.3)
 
 
 # -- further processes ---------------------------------------------------------------------------------

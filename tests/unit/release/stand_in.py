@@ -50,6 +50,7 @@ CHANGING = (
     "replace",
     "admit",
     "withdraw",
+    "retire",
     "prune",
 )
 DATABASE = DatabaseFacts(host="127.0.0.1", port=5433, name="site", user="site")
@@ -326,6 +327,9 @@ class StandInOperations:
     def admit(self, name: str, *, timeout: float) -> None:
         self._called("admit", name)
         self.slots[name].in_rotation = self.slots[name].address is not None
+
+    def retire(self) -> None:
+        self._called("retire")
 
     def prune(self, images: Collection[str]) -> None:
         self._called("prune", frozenset(images))
