@@ -1,7 +1,7 @@
-"""A failed release comes back by itself: the last good artefact is pinned again and released, once.
+"""Back from a release that failed or whose watch was breached: the last good artefact is released, once.
 
-For stacks with `relevo:onFailure: rollback`: by the environment's `pulumi` after an `up` that failed, or as
-`relevo recover`. There is nothing to do where the record does not ask for it.
+For stacks with `relevo:onFailure: rollback`: by the environment's `pulumi` after an `up` that failed, by who
+watches, or as `relevo recover`. There is nothing to do where the record does not ask for it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from relevo.project import Project
 
 REFUSED = "could not come back by itself"
 PULL_REQUEST = """\
-Release {failed.id} of {failed.version} failed on stack {stack} in {failed.failed_step}:
+Release {failed.id} of {failed.version} on stack {stack} {wanted.fault}:
 
-    {failed.error}
+    {wanted.detail}
 
 The stack has `relevo:onFailure: rollback`, so {target.version}, which succeeded on {target.closed_at}, was
 pinned and released again. This commit has what runs: without it the next `pulumi up`
@@ -36,17 +36,20 @@ releases {failed.version}.
 """
 
 
-def recover(project: Project, stack: str, *, say: Callable[[str], None]) -> None:
-    """Come back from the release that has just failed, if the stack asks for it and the record too.
+def recover(
+    project: Project, stack: str, *, say: Callable[[str], None], context: Context | None = None
+) -> None:
+    """Come back from the last release, if the stack asks for it and the record too.
 
-    Raises `RelevoError` when it cannot, with the state of each instance.
+    `context` is of who knows the release without the engine. Raises `RelevoError` when it cannot, with the
+    state of each instance.
     """
     if project.settings(stack).on_failure != "rollback":
         raise RelevoError(
             f"relevo:onFailure of stack {stack} is stop, but only with rollback does a stack come back by "
             f"itself; go back with relevo rollback --stack {stack}."
         )
-    context = operating.context(project, stack)
+    context = context or operating.context(project, stack)
     configuration = project.configuration(stack)
     wanted = recovery.due(context.releases(), pin.pinned(configuration))
     if isinstance(wanted, str):
@@ -62,7 +65,7 @@ def recover(project: Project, stack: str, *, say: Callable[[str], None]) -> None
             f"{target.version}, so going back does not help what serves: go on with a corrected version."
         )
         return
-    say(f"{failed.version} failed in {failed.failed_step}; coming back to {target.version}: {target.image}")
+    say(f"{failed.version} {wanted.fault}; coming back to {target.version}: {target.image}")
     # What was approved is the release that failed; that it is gone back from was decided with the setting.
     variables = {DECIDED: logbook.now().isoformat(), APPROVED: ""}
     pin.pin(configuration, target.image)
@@ -74,14 +77,14 @@ def recover(project: Project, stack: str, *, say: Callable[[str], None]) -> None
         engine.run(project, "up", "--stack", stack, "--yes", variables=variables)
     except RelevoError as fault:
         _give_up(context, wanted, str(fault))
-    say(f"{target.version} serves again, and is pinned; {failed.version} is not released")
+    say(f"{target.version} serves again, and is pinned; {failed.version} {wanted.outcome}")
 
 
 def _propose(project: Project, stack: str, wanted: Recovery, say: Callable[[str], None]) -> None:
     """Where the checkout is a git clone: the pin, committed on a branch, and a text for its pull request."""
     failed, target = wanted.failed, wanted.target
-    title = f"Roll {stack} back to {target.version}: {failed.version} failed in {failed.failed_step}"
-    body = PULL_REQUEST.format(stack=stack, failed=failed, target=target)
+    title = f"Roll {stack} back to {target.version}: {failed.version} {wanted.fault}"
+    body = PULL_REQUEST.format(stack=stack, wanted=wanted, failed=failed, target=target)
     branch = f"relevo/rollback-{stack}-{failed.id}"
     made = proposal.propose(project.configuration(stack), target.image, branch, f"{title}\n\n{body}")
     if made is None:
@@ -110,7 +113,7 @@ def _give_up(context: Context, wanted: Recovery, fault: str) -> NoReturn:
     failed, target = wanted.failed, wanted.target
     states = [_state(context, name) for name in (*context.spec.processes, *context.spec.instances)]
     said = (
-        f"{failed.version} failed in {failed.failed_step}, and the stack {REFUSED} to {target.version}: "
+        f"{failed.version} {wanted.fault}, and the stack {REFUSED} to {target.version}: "
         f"{fault.rstrip('.')}. {'; '.join(states)}. What serves goes on serving; somebody has to act."
     )
     with contextlib.suppress(TargetError):  # people are told all the same

@@ -10,7 +10,7 @@ from components.release import recovery
 from components.release.record import Release
 from components.release.recovery import Recovery
 
-V1, V2 = (f"app@sha256:{digit * 64}" for digit in "12")
+V1, V2, V3 = (f"app@sha256:{digit * 64}" for digit in "123")
 
 
 def release(image: str, verdict: Any, **changes: Any) -> Release:
@@ -35,6 +35,11 @@ GOOD = release(V1, "succeeded")
 
 def failed(step: str | None, **changes: Any) -> Release:
     return release(V2, "failed", failed_step=step, **changes)
+
+
+def breached(**changes: Any) -> Release:
+    found = {"measure": "errors-5xx", "found": "4.8 %", "before": "0.1 %"}
+    return release(V2, "succeeded", **{"breached": found, **changes})
 
 
 @pytest.mark.parametrize(
@@ -89,3 +94,37 @@ def test_a_release_that_fails_again_after_it_was_gone_back_from_comes_back_again
     again = failed("smoke", id="again")
     back = release(V1, "succeeded", id="back", kind="recovery")
     assert recovery.due([GOOD, wrong, back, again], V2) == Recovery(failed=again, target=back)
+
+
+@pytest.mark.parametrize("pinned", [V2, V1])
+def test_a_release_whose_watch_was_breached_is_gone_back_from(pinned: str) -> None:
+    """Also when that was killed between its pin and its release."""
+    found = recovery.due([GOOD, breached()], pinned)
+    assert found == Recovery(failed=breached(), target=GOOD)
+    assert found.detail == "the rate of 5xx responses is 4.8 %; before the release it was 0.1 %"
+
+
+@pytest.mark.parametrize(
+    ("known", "pinned", "reason"),
+    [
+        ([GOOD, release(V2, "succeeded")], V2, "has not failed"),
+        ([GOOD, breached(), release(V2, "open", id="again")], V2, "has not failed"),
+        ([breached()], V2, "no release before it has succeeded"),
+        ([GOOD, breached()], V3, "is not pinned any more"),
+        ([GOOD, breached()], None, "is not pinned any more"),
+        ([GOOD, breached(kind="rollback")], V2, "a way back is not gone back from"),
+        ([GOOD, breached(kind="recovery")], V2, "a way back is not gone back from"),
+        ([GOOD, breached(stuck="no way.")], V2, "could not come back by itself: no way"),
+        ([GOOD, breached(), release(V1, "succeeded", id="back", kind="rollback")], V1, "has not failed"),
+    ],
+)
+def test_a_breach_is_not_gone_back_from(known: list[Release], pinned: str | None, reason: str) -> None:
+    said = recovery.due(known, pinned)
+    assert isinstance(said, str)
+    assert reason in said
+
+
+def test_a_re_release_that_is_breached_goes_back_to_what_served_before_it() -> None:
+    back = release(V1, "succeeded", id="back", kind="rollback")
+    again = breached(id="again", kind="re-release")
+    assert recovery.due([GOOD, breached(), back, again], V2) == Recovery(failed=again, target=back)
