@@ -20,6 +20,9 @@ BLOCKS = 240
 ODDS = tuple(1.5 * 1.6**power for power in range(12))
 """Of the higher rates, as multiples of the limit's odds; the last one is 264 times."""
 
+MOST = 0.75
+"""Of an alarm, that a block counts for, however long it is: it takes two of them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
@@ -42,16 +45,16 @@ class Rise:
 def evidence(blocks: Sequence[Block], limit: float, *, alpha: float, persistence: float) -> Rise:
     """How much speaks for a rate above the limit; a share of 1 or more is an alarm.
 
-    No block counts for more than its seconds / `persistence` of an alarm. A ratio made smaller keeps the
-    expectation at most 1, so this is as valid; and errors that come together, as in one outage or by one
-    client that tries again and again, are no alarm before they have gone on for some time.
+    No block counts for more than its seconds / `persistence` of an alarm, nor for more than MOST. A smaller
+    ratio keeps the expectation at most 1, so this is as valid; and errors that come together, as in an outage
+    or by a client that tries again and again, are no alarm before they have gone on for some time.
     """
     enough = -math.log(alpha)
     rates = [_Rate(math.log(odds), -math.log1p(limit * (odds - 1))) for odds in ODDS]
     highest = Rise(share=0.0, first=0, last=max(0, len(blocks) - 1))
     for number, block in enumerate(blocks):
         begins = math.log(0.5 if number == 0 else 0.5 / (BLOCKS - 1))
-        most = enough * block.seconds / persistence
+        most = enough * min(MOST, block.seconds / persistence)
         for rate in rates:
             rate.go_on(number, block, begins=begins, most=most)
         share = _log_mean([rate.mean for rate in rates]) / enough
@@ -94,6 +97,13 @@ def upper_bound(events: float, trials: float, alpha: float) -> float:
     return high
 
 
+def is_above(block: Block, rate: float, alpha: float) -> bool:
+    """Whether the rate behind a sample is above this one, for sure but for alpha; by the same bound."""
+    if block.events <= block.trials * rate:
+        return False
+    return block.trials * _divergence(block.events / block.trials, rate) >= -math.log(alpha)
+
+
 def unevenness(blocks: Sequence[Block]) -> float:
     """How many times as much the events vary among the blocks as if each came by itself; 1 if that is chance.
 
@@ -124,8 +134,8 @@ def trials_to_see(rate: float, limit: float, alpha: float) -> int:
 
 def _shows(rate: float, trials: int, limit: float, alpha: float) -> bool:
     seldom_fewer = rate * trials - 1.2816 * math.sqrt(trials * rate * (1 - rate))
-    block = Block(events=max(0.0, seldom_fewer), trials=trials, seconds=1.0)
-    return evidence([block], limit, alpha=alpha, persistence=1 / trials).share >= 1
+    tenth = Block(events=max(0.0, seldom_fewer) / 10, trials=trials / 10, seconds=1.0)
+    return evidence([tenth] * 10, limit, alpha=alpha, persistence=1.0).share >= 1
 
 
 def _divergence(share: float, rate: float) -> float:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from components.release.evidence import Block, evidence, unevenness, upper_bound
+from components.release.evidence import Block, is_above, unevenness, upper_bound
 from components.target import LATENCY_BOUNDS, Observed, Raised
 
 Name = Literal["errors-4xx", "errors-5xx", "exceptions", "latency", "restarts"]
@@ -108,7 +108,7 @@ def _compare(
     blocks = [
         block
         for block in (_block(count_before or count, part) for part in before)
-        if evidence([block], rule.ceiling, alpha=ALPHA, persistence=1).share < 1
+        if not is_above(block, rule.ceiling, ALPHA)
     ]
     cluster = min(CLUSTER, unevenness(blocks))
     events, trials = sum(block.events for block in blocks), sum(block.trials for block in blocks)

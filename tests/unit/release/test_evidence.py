@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.release.evidence import Block, evidence, trials_to_see, unevenness, upper_bound
+from components.release.evidence import (
+    Block,
+    evidence,
+    is_above,
+    trials_to_see,
+    unevenness,
+    upper_bound,
+)
 
 AT_ONCE = 1e-9
 blocks = st.lists(
@@ -80,13 +87,13 @@ def test_a_further_error_never_speaks_for_a_release(
     assert after >= before - 1e-9
 
 
-@given(st.integers(1, 10**6), st.integers(0, 100), limits)
+@given(st.integers(1, 10**6), st.integers(0, 100), limits, st.sampled_from([1, 15, 60, 600]))
 @settings(max_examples=50, deadline=None)
-def test_an_outage_within_half_the_persistence_is_no_alarm_however_many_it_hits(
-    requests: int, at: int, limit: float
+def test_an_outage_within_one_block_is_no_alarm_however_many_requests_it_hits_and_however_long_the_block(
+    requests: int, at: int, limit: float, seconds: int
 ) -> None:
-    quiet = [Block(events=0, trials=0, seconds=15)] * 100
-    hit = [*quiet[:at], Block(events=requests, trials=requests, seconds=15), *quiet[at:]]
+    quiet = [Block(events=0, trials=0, seconds=seconds)] * 100
+    hit = [*quiet[:at], Block(events=requests, trials=requests, seconds=seconds), *quiet[at:]]
     assert evidence(hit, limit, alpha=0.001, persistence=30).share < 1
 
 
@@ -117,6 +124,19 @@ def test_the_upper_bound_comes_nearer_to_the_share_with_more_trials(events: int,
     assert share <= many <= few + 1e-9 <= 1 + 1e-9
 
 
+@pytest.mark.parametrize("rate", [0.01, 0.1, 0.5])
+def test_a_rate_is_seldom_said_to_be_above_what_it_is(rate: float) -> None:
+    trials, alpha = 60, 0.05
+    said = [
+        events
+        for events in range(trials + 1)
+        if is_above(Block(events=events, trials=trials, seconds=300), rate, alpha)
+    ]
+    chances = (math.comb(trials, events) * rate**events * (1 - rate) ** (trials - events) for events in said)
+    assert 0 < sum(chances) <= alpha
+    assert said == list(range(said[0], trials + 1))
+
+
 def test_nothing_is_known_of_a_rate_without_trials() -> None:
     assert upper_bound(0, 0, 0.001) == 1
 
@@ -145,14 +165,11 @@ def test_as_many_trials_as_are_said_to_show_a_rise_do_in_nine_of_ten_cases() -> 
     trials = trials_to_see(0.06, 0.01, 0.001)
 
     def alarms(trials: int) -> int:
-        drawn = (sum(rng.random() < 0.06 for _ in range(trials)) for _ in range(200))
-        return sum(
-            evidence(
-                [Block(events=events, trials=trials, seconds=15)], 0.01, alpha=0.001, persistence=AT_ONCE
-            ).share
-            >= 1
-            for events in drawn
-        )
+        fifths = ([draw(trials // 5) for _ in range(5)] for _ in range(200))
+        return sum(evidence(each, 0.01, alpha=0.001, persistence=1).share >= 1 for each in fifths)
+
+    def draw(trials: int) -> Block:
+        return Block(events=sum(rng.random() < 0.06 for _ in range(trials)), trials=trials, seconds=15)
 
     assert 165 <= alarms(trials) <= 195
     assert alarms(trials // 2) < 140
