@@ -48,8 +48,10 @@ MAY_IMPORT = {
 }
 PURE = (
     "chain",
+    "evidence",
     "history",
     "manifest",
+    "measures",
     "pipeline",
     "plan",
     "reading",
@@ -61,6 +63,7 @@ PURE = (
     "reversal",
     "rollback",
     "spec",
+    "watching",
     "touched",
 )
 ORDERED_SIDE_EFFECTS = ("pulumi", "pulumi_command", "subprocess", "httpx", "os", "socket", "shutil")
