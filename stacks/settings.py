@@ -60,6 +60,12 @@ Variable = Annotated[str, accepts("a variable name such as DB_HOST", pattern=r"^
 Value = Annotated[str, accepts("text (in quotes where YAML would see a number)")]
 Environment = Annotated[dict[Variable, Value], accepts("a map from variable names to text")]
 SecretName = Annotated[str, accepts("a secret's name such as SECRET_KEY", pattern=r"^[A-Z][A-Z0-9_]*$")]
+VolumeName = Annotated[
+    str,
+    accepts(
+        "a name such as loans, of at most 40 letters, digits, spaces, . _ and -", pattern=r"^\w[\w .-]{0,39}$"
+    ),
+]
 Identifier = Annotated[
     str, accepts("a PostgreSQL name of lower-case letters, digits and _", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
 ]
@@ -294,6 +300,52 @@ class Watch(Section):
     every_seconds: float = accepts("a number of seconds from 1 to 3600", ge=1, le=3600, default=15)
 
 
+class Volume(Section):
+    """What a review counts, by a query or by a manage.py command whose last line is the number."""
+
+    sql: Text | None = None
+    command: Arguments | None = None
+    tolerance_percent: float = accepts("a percentage from 0 to 100", ge=0, le=100, default=20)
+
+    @field_validator("sql")
+    @classmethod
+    def reads(cls, sql: str | None) -> str | None:
+        from components.release import volume_query  # whose parser most stacks do not need
+
+        if sql is not None and (found := volume_query.fault(sql)):
+            raise invalid(
+                f"{found}, but one SELECT with %(since)s and %(until)s is accepted",
+                f"write it as {volume_query.EXAMPLE}",
+            )
+        return sql
+
+    @field_validator("command")
+    @classmethod
+    def of_a_span(cls, command: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        absent = [end for end in ("{since}", "{until}") if command and not any(end in w for w in command)]
+        if absent:
+            raise invalid(
+                f"has no {' and no '.join(absent)}, but it is to count what lies between them",
+                "give both to the command, as in [count_loans, --since, {since}, --until, {until}]",
+            )
+        return command
+
+    @model_validator(mode="after")
+    def one_way(self) -> Self:
+        if (self.sql is None) == (self.command is None):
+            found = "has neither sql nor command" if self.sql is None else "has both sql and command"
+            raise invalid(f"{found}, but exactly one is accepted", "count it by sql where that can be done")
+        return self
+
+
+class Review(Section):
+    """When volumes of data are compared with the span before a release and with those of earlier weeks."""
+
+    hours: float = accepts("a number of hours above 0, at most 168", gt=0, le=168, default=24)
+    weeks: int = accepts("a number of weeks from 0 (no weekly pattern) to 52", ge=0, le=52, default=4)
+    volumes: dict[VolumeName, Volume] = accepts("a map from names to volumes, at least one", min_length=1)
+
+
 class Pipeline(Section):
     """Where CI says how a revision stands. `token` names a secret, else a variable where `pulumi up` runs.
 
@@ -399,6 +451,7 @@ class Settings(Section):
     backup: BackupPolicy = BackupPolicy()
     limits: Limits = Limits()
     watch: Watch = Watch()
+    review: Review | None = None  # None: people look at the volumes
     pipeline: Pipeline | None = None  # None: only the run that relevo build records
     notify: Annotated[tuple[Notification, ...], accepts("a list of receivers", strict=False)] = (
         Notification(console=True),

@@ -47,6 +47,18 @@ def parsed(changes: dict[str, Any]) -> Settings:
     return parse(values, source="Pulumi.local.yaml")
 
 
+SPAN = "at >= %(since)s AND at < %(until)s"
+COUNT = f"SELECT count(*) FROM loans WHERE {SPAN}"
+
+
+def volume(**changes: Any) -> dict[str, Any]:
+    return {"review": {"volumes": {"loans": changes}}}
+
+
+def query(sql: str) -> dict[str, Any]:
+    return volume(sql=sql)
+
+
 HOSTILE: list[tuple[dict[str, Any], str]] = [
     ({"target": ...}, "relevo:target is missing, but local or azure is needed; add it to Pulumi.local.yaml."),
     (
@@ -75,6 +87,73 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ({"watch": {"minutes": True}}, "relevo:watch.minutes is true, but a number of minutes"),
     ({"watch": False}, "relevo:watch is false, but a map is accepted;"),
     ({"watch": {"everySeconds": 0}}, "relevo:watch.everySeconds is 0, but a number of seconds from 1 to"),
+    ({"review": {}}, "relevo:review.volumes is missing, but a map from names to volumes, at least one is"),
+    ({"review": {"volumes": {}}}, "relevo:review.volumes is {}, but a map from names to volumes, at least"),
+    (
+        {"review": {"volumes": {"a/b": {"sql": COUNT}}}},
+        'relevo:review.volumes.a/b is "a/b", but a name such as loans, of',
+    ),
+    (
+        {"review": {"hours": 0, **volume(sql=COUNT)["review"]}},
+        "relevo:review.hours is 0, but a number of hours",
+    ),
+    ({"review": {"hours": 169, **volume(sql=COUNT)["review"]}}, "relevo:review.hours is 169, but a number"),
+    (
+        {"review": {"weeks": -1, **volume(sql=COUNT)["review"]}},
+        "relevo:review.weeks is -1, but a number of we",
+    ),
+    (
+        {"review": {"days": 1, **volume(sql=COUNT)["review"]}},
+        "relevo:review.days is not a key, but only hours, v",
+    ),
+    (volume(), "relevo:review.volumes.loans has neither sql nor command, but exactly one is accepted;"),
+    (
+        volume(sql=COUNT, command=["count", "{since}", "{until}"]),
+        "relevo:review.volumes.loans has both sql and command, but exactly one is accepted;",
+    ),
+    (
+        volume(sql=COUNT, tolerance=5),
+        "relevo:review.volumes.loans.tolerance is not a key, but only command, s",
+    ),
+    (
+        volume(sql=COUNT, tolerancePercent=101),
+        "relevo:review.volumes.loans.tolerancePercent is 101, but a perc",
+    ),
+    (
+        volume(command=["count", "{since}"]),
+        "relevo:review.volumes.loans.command has no {until}, but it is to",
+    ),
+    (volume(command=[]), "relevo:review.volumes.loans.command is [], but a list of words, at least one is"),
+    (query(""), 'relevo:review.volumes.loans.sql is "", but text that is not empty is accepted;'),
+    (query("SELEKT"), "relevo:review.volumes.loans.sql is not SQL (syntax error at or near"),
+    (
+        query("SELECT 1"),
+        "relevo:review.volumes.loans.sql has no %(since)s and no %(until)s, but one SELECT with",
+    ),
+    (
+        query("SELECT 1 WHERE at > %(since)s -- %(until)s"),
+        "relevo:review.volumes.loans.sql has no %(until)s, but",
+    ),
+    (query("SELECT '%(since)s', %(until)s"), "relevo:review.volumes.loans.sql has no %(since)s, but"),
+    (query(f"{COUNT}; DROP TABLE loans"), "relevo:review.volumes.loans.sql is 2 statements, but one SELECT"),
+    (
+        query(f"DELETE FROM loans WHERE {SPAN}"),
+        "relevo:review.volumes.loans.sql is no SELECT, but one SELECT",
+    ),
+    (
+        query(f"WITH gone AS (DELETE FROM loans WHERE {SPAN} RETURNING 1) SELECT count(*) FROM gone"),
+        "relevo:review.volumes.loans.sql does more than read, but one SELECT",
+    ),
+    (
+        query(f"SELECT count(*) INTO n FROM loans WHERE {SPAN}"),
+        "relevo:review.volumes.loans.sql does more than",
+    ),
+    (query(f"{COUNT} FOR UPDATE"), "relevo:review.volumes.loans.sql does more than read, but one SELECT"),
+    (
+        query(f"{COUNT} AND name LIKE 'a%'"),
+        "relevo:review.volumes.loans.sql has a % that begins no parameter,",
+    ),
+    (query(f"{COUNT} AND id = $1"), "relevo:review.volumes.loans.sql has a parameter $1, but one SELECT"),
     ({"watch": {"seconds": 5}}, "relevo:watch.seconds is not a key, but only everySeconds, minutes are"),
     ({"port": 80}, "relevo:port is 80, but a port from 1024 to 65535 is accepted;"),
     ({"port": 70000}, "relevo:port is 70000, but a port from 1024 to 65535 is accepted;"),
@@ -202,6 +281,21 @@ def test_a_bad_setting_gets_one_line_with_key_fault_and_remedy(
     message = str(caught.value)
     assert expected in message
     assert re.fullmatch(r"relevo:[^\n]+; [^\n]+\.", message), "one line, with a remedy after the semicolon"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        COUNT,
+        f"{COUNT} AND name LIKE 'a%%';",
+        f"WITH seen AS (SELECT DISTINCT lender FROM loans WHERE {SPAN}) SELECT count(*) FROM seen",
+        f"SELECT (SELECT count(*) FROM loans WHERE {SPAN}) + (SELECT count(*) FROM returns WHERE {SPAN})",
+    ],
+)
+def test_a_volume_may_be_any_one_query_that_reads(sql: str) -> None:
+    review = parsed(query(sql)).review
+    assert review is not None
+    assert (review.hours, review.weeks, review.volumes["loans"].tolerance_percent) == (24, 4, 20)
 
 
 @pytest.mark.parametrize(
