@@ -21,6 +21,7 @@ BESIDE = (
     "restore started",
     "restore done",
     "restore failed",
+    "kept database dropped",
     "drill done",
     "drill failed",
 )
@@ -90,6 +91,7 @@ class Kinds:
     title: str
     count: int
     before: int
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +240,7 @@ def of(written: bytes, *, stack: str | None = None) -> Account:
         if entry.release in theirs:
             theirs[entry.release].append(entry)
     newest = record.current(known)
-    stack = next((release.stack for release in reversed(known) if release.stack), stack)
+    stack = (newest.stack if newest else None) or stack
     examined = chain.examine(written)
     target = record.rollback_target(known)
     return Account(

@@ -26,8 +26,11 @@ def write(
     """Append one entry, durably and chained to what is there. `data` is JSON-able and without secrets.
 
     Returns False, and appends nothing, where `unless` says of the record as it is by then that there is no
-    more need of it. Raises `TargetError` where the target cannot take it.
+    more need of it. The pages follow. Raises `TargetError` where the target cannot take it.
     """
+    from components.release.pages import publishing  # takes long, and who only reads does without
+
+    written: list[tuple[bytes, Entry]] = []
 
     def make(earlier: bytes) -> str:
         if unless(earlier):
@@ -42,12 +45,15 @@ def write(
             error=error,
             data=data or {},
         )
-        return entry.after(earlier)
+        line = entry.after(earlier)
+        written.append((earlier + line.encode() + b"\n", entry))
+        return line
 
     try:
         operations.append_record(make)
     except _NoNeed:
         return False
+    publishing.publish(operations, *written[-1])
     return True
 
 

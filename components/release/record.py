@@ -30,6 +30,7 @@ Event = Literal[
     "restore started",
     "restore done",
     "restore failed",
+    "kept database dropped",
     "drill done",
     "drill failed",
     "watch started",
@@ -127,8 +128,9 @@ def releases(entries: Iterable[Entry]) -> list[Release]:
 
 
 def _opened(entry: Entry, earlier: Sequence[Release]) -> Release:
+    # An older Relevo did not write the kind.
     data = {
-        "kind": kind(earlier, entry.image or ""),  # an older Relevo did not write it
+        "kind": entry.data.get("kind") or kind(earlier, entry.image or ""),
         **entry.data,
         "id": entry.release,
         "image": entry.image,
