@@ -86,6 +86,21 @@ def test_a_job_runs_its_module_with_what_was_handed_over(
     assert json.loads(done.stdout) == {"operations": "components.azure.inside:InsideOperations"}
 
 
+def test_what_the_job_runs_needs_only_what_is_in_the_image() -> None:
+    """relevo/image/requirements.txt: its clients of Azure are fewer than those of a desk."""
+    absent = ("azure.mgmt", "azure.monitor", "azure.containerregistry", "pulumi", "apprise", "rich", "typer")
+    program = f"""
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name in {absent}:
+            raise ImportError(name)
+sys.meta_path.insert(0, Absent())
+import components.azure.inside, components.azure.handed_over, components.release.tasks.review
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
 def test_a_command_inside_has_the_secrets_but_not_the_jobs_identity(
     azure: ArmStandIn,
     facts: dict[str, Any],
