@@ -281,11 +281,11 @@ def restore_(
     project = Project.here()
     confirm = None if yes else (lambda: typer.confirm("Switch to it?"))
     if show:
-        print("\n".join(restores.listed(project, stack)))
+        print("\n".join(restores.listed(project, stack, say=say)))
     elif drop is not None:
         if not yes and not typer.confirm(f"Delete {drop}, database and media, for good?"):
             return
-        restores.drop(project, stack, drop)
+        restores.drop(project, stack, drop, say=say)
         print(f"{drop} is gone")
     elif undo:
         restores.undo(project, stack, confirm=confirm, say=say)
@@ -305,6 +305,25 @@ def drill_(
     from relevo import drill as drills
 
     print(drills.drill(Project.here(), stack, backup))
+
+
+@app.command("review")
+def review_(
+    stack: StackOption = "local",
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    early: Annotated[bool, typer.Option("--now", help="Before its time, over the span so far.")] = False,
+) -> None:
+    """Review the volumes of data after the last release, if that is due.
+
+    Against the span before it and the weekly pattern, as relevo:review says. The exit status is 1 where a
+    volume is not stable or could not be counted.
+    """
+    from relevo import review
+
+    found = review.perform(Project.here(), stack, early=early)
+    print(json.dumps(found.as_json(), indent=2) if as_json else "\n".join(found.lines))
+    if not found.fine:
+        raise typer.Exit(1)
 
 
 @app.command("cost")

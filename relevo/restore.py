@@ -10,6 +10,7 @@ from typing import Any
 
 from components.release import logbook, notices, record, restoration
 from components.release.context import Context
+from components.release.record import Entry
 from components.release.responsible import who
 from components.target import Beside, Comparison, TargetError
 from relevo import operating, pin
@@ -29,7 +30,9 @@ def restore(project: Project, stack: str, backup: str | None, *, confirm: Confir
     """
     context = operating.context(project, stack)
     with context.operations.exclusive(STEP):
-        context.operations.beside()  # completes a switch that was killed
+        completed = _completed(project, context, say)
+        if completed is not None and backup in (None, completed.data["backup"]):
+            return
         chosen = backup or _needed(project, stack, context)
         image = _ran(context, chosen)
         if image is not None:
@@ -38,35 +41,39 @@ def restore(project: Project, stack: str, backup: str | None, *, confirm: Confir
         began = time.monotonic()
         brought = context.operations.restore(chosen, image=image)
         say(f"{brought.database} is whole and counted, in {time.monotonic() - began:.1f} s")
-        if not _switch(context, brought, confirm=confirm, say=say):
+        if not _switch(project, context, brought, confirm=confirm, say=say):
             context.operations.remove(brought.id)
-            return
-    _pin(project, stack, brought.image, say)
 
 
 def undo(project: Project, stack: str, *, confirm: Confirm, say: Say) -> None:
     """The database and media that were put aside last, in their place again; the same other way round."""
     context = operating.context(project, stack)
     with context.operations.exclusive(STEP):
+        _completed(project, context, say)
         kept = next((beside for beside in context.operations.beside() if beside.kept), None)
         if kept is None:
             raise RelevoError(f"stack {stack} has no database that was put aside; relevo restore makes one.")
-        if not _switch(context, kept, confirm=confirm, say=say):
-            return
-    _pin(project, stack, kept.image, say)
+        _switch(project, context, kept, confirm=confirm, say=say)
 
 
-def drop(project: Project, stack: str, id: str) -> None:
+def drop(project: Project, stack: str, id: str, *, say: Say) -> None:
     """What lies beside by this id, for good. Raises `TargetError`."""
     context = operating.context(project, stack)
-    with context.operations.exclusive(STEP):
-        context.operations.remove(id)
+    operations = context.operations
+    with operations.exclusive(STEP):
+        _completed(project, context, say)
+        kept = next((beside for beside in operations.beside() if beside.kept and beside.id == id), None)
+        operations.remove(id)
+        if kept is not None:
+            data = {"id": id, "database": kept.database, **who(context.spec.responsible)}
+            logbook.write(operations, "kept database dropped", image=kept.image, data=data)
 
 
-def listed(project: Project, stack: str) -> list[str]:
+def listed(project: Project, stack: str, *, say: Say) -> list[str]:
     """What lies beside, with the commands that are for it."""
     context = operating.context(project, stack)
     with context.operations.exclusive(STEP):
+        _completed(project, context, say)
         found = context.operations.beside()
     lines = []
     for beside in found:
@@ -118,8 +125,31 @@ def _ran(context: Context, backup: str | None) -> str | None:
     return found.image if found else None
 
 
-def _switch(context: Context, chosen: Beside, *, confirm: Confirm, say: Say) -> bool:
-    """Compare, ask, switch and record. False: not wanted."""
+def _completed(project: Project, context: Context, say: Say) -> Entry | None:
+    """The beginning of a restore that was killed after its switch, and is done and on record now.
+
+    One that was killed before is on record as failed: it has changed nothing.
+    """
+    operations = context.operations
+    lying = operations.beside()  # has put the media in place
+    begun = restoration.unfinished(record.parse(operations.read_record()))
+    if begun is None:
+        return None
+    what, data = restoration.source(begun), begun.data
+    if any(beside.id == data["id"] for beside in lying):
+        error = "killed before the switch, so nothing was changed."
+        logbook.write(operations, "restore failed", image=begun.image, error=error, data=data)
+        say(f"the restore of {what}, begun {begun.time[:19]}, was {error}")
+        return None
+    say(f"the restore of {what}, begun {begun.time[:19]}, had switched when it was killed; it is completed")
+    _pin(project, context.stack, begun.image, say)
+    kept = next((beside for beside in lying if beside.kept), None)
+    _done(context, begun.image, data, kept)
+    return begun
+
+
+def _switch(project: Project, context: Context, chosen: Beside, *, confirm: Confirm, say: Say) -> bool:
+    """Compare, ask, switch, pin and record. False: not wanted."""
     operations = context.operations
     newest = record.current(context.releases())
     if newest is not None and newest.verdict == "open":
@@ -141,38 +171,52 @@ def _switch(context: Context, chosen: Beside, *, confirm: Confirm, say: Say) -> 
         "reversed": list(compared.migrations),
         **who(context.spec.responsible),
     }
-    with _recorded(context, chosen.image, data) as more:
+    logbook.write(operations, "restore started", image=chosen.image, data=data)
+    began = time.monotonic()
+    with _failing(context, chosen.image, data):
         kept = operations.switch(chosen.id, image=_ran(context, None))
-        applied = sorted(f"{app}.{name}" for app, name in operations.applied_migrations())
-        more |= {"kept": kept.database, "kept_id": kept.id, "schema": applied}
-    say(f"switched; the database of before is {kept.database}")
-    say(f"  back to it     relevo restore --undo --stack {context.stack}")
-    say(f"  without it     relevo restore --drop {kept.id} --stack {context.stack}")
+        say(f"switched; the database of before is {kept.database}")
+        say(f"  back to it     relevo restore --undo --stack {context.stack}")
+        say(f"  without it     relevo restore --drop {kept.id} --stack {context.stack}")
+        _pin(project, context.stack, chosen.image, say)
+        _done(context, chosen.image, data, kept, time.monotonic() - began)
     return True
 
 
 @contextlib.contextmanager
-def _recorded(context: Context, image: str | None, data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """What is put into the yielded map is recorded as well."""
-    more: dict[str, Any] = {}
-    logbook.write(context.operations, "restore started", image=image, data=data)
-    began = time.monotonic()
+def _failing(context: Context, image: str | None, data: Mapping[str, Any]) -> Iterator[None]:
+    """A fault is told, and on record as the end where nothing was switched; else the next completes it."""
     try:
-        yield more
+        yield
     except BaseException as fault:
         error = " ".join(str(fault).split())
         with contextlib.suppress(TargetError):
-            logbook.write(context.operations, "restore failed", image=image, error=error, data=data)
+            if any(beside.id == data["id"] for beside in context.operations.beside()):
+                logbook.write(context.operations, "restore failed", image=image, error=error, data=data)
         notices.tell_on_record(context, "restore-failed", backup=data["backup"], error=error)
         raise
-    seconds = time.monotonic() - began
+
+
+def _done(
+    context: Context,
+    image: str | None,
+    data: Mapping[str, Any],
+    kept: Beside | None,
+    seconds: float | None = None,
+) -> None:
+    """On record as at its end, with the schema as it is now, and told."""
+    applied = sorted(f"{app}.{name}" for app, name in context.operations.applied_migrations())
+    more = {"kept": kept and kept.database, "kept_id": kept and kept.id, "schema": applied}
     logbook.write(context.operations, "restore done", image=image, seconds=seconds, data={**data, **more})
     notices.tell_on_record(context, "restored", backup=data["backup"])
 
 
 def _pin(project: Project, stack: str, image: str | None, say: Say) -> None:
     if image is None:
-        say("which artefact ran on it is not known; pin that one, and run pulumi up")
+        say(
+            f"the record does not tell which artefact ran when it was taken; pin one that has its migrations "
+            f"(relevo releases --stack {stack}), and run pulumi up"
+        )
         return
     before = pin.pin(project.configuration(stack), image)
     what = "is pinned as before" if before == image else "is pinned, which ran on it"

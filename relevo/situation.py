@@ -9,13 +9,16 @@ import httpx
 import psutil
 
 from components.local import control
-from components.release import record, return_time
+from components.release import record, restoration, return_time
 from components.release.context import Context
-from components.release.record import Release
+from components.release.logbook import now
+from components.release.record import Entry, Release
+from components.release.review import overdue
 from components.target import TargetError
-from relevo import pin, releases
+from relevo import logbook, pin
 from relevo.errors import RelevoError
 from relevo.project import Project
+from stacks.release import review_spec
 from stacks.settings import Probe
 
 HEALTH_SECONDS = 5.0
@@ -43,6 +46,8 @@ class Situation:
     can_go_back_to: Release | None
     pinned: str | None
     pinned_version: str | None
+    half_restored: str | None = None  # what a restore that has no end has left, with the remedy
+    review: str | None = None  # what there is to say of one that is overdue
     here: bool = True  # on this machine, where its programs have logs and can be started
 
     @property
@@ -60,7 +65,8 @@ def look(project: Project, stack: str) -> Situation:
         context = operating.context(project, stack)
         return elsewhere(context, stack, settings.app.probe, pin.pinned(project.configuration(stack)))
     state = project.state(stack)
-    known = releases.of(project, stack)
+    entries = record.parse(logbook.read(project, stack))
+    known = record.releases(entries)
     try:
         url = project.address(stack)
     except RelevoError:
@@ -76,12 +82,16 @@ def look(project: Project, stack: str) -> Situation:
         can_go_back_to=record.rollback_target(known),
         pinned=pinned,
         pinned_version=stored.manifest.version if stored else None,
+        half_restored=_half_restored(entries, stack),
+        review=overdue(known, review_spec(settings), now()),
     )
 
 
 def elsewhere(context: Context, stack: str, probe: Probe, pinned: str | None) -> Situation:
     """Of a stack whose target alone knows what its instances run."""
-    operations, known = context.operations, context.releases()
+    operations = context.operations
+    entries = record.parse(operations.read_record())
+    known = record.releases(entries)
     try:
         version = operations.artefact(pinned).manifest.version if pinned else None
     except TargetError:  # shown as one that is not there
@@ -95,8 +105,15 @@ def elsewhere(context: Context, stack: str, probe: Probe, pinned: str | None) ->
         can_go_back_to=record.rollback_target(known),
         pinned=pinned,
         pinned_version=version,
+        half_restored=_half_restored(entries, stack),
+        review=overdue(known, context.spec.review, now()),
         here=False,
     )
+
+
+def _half_restored(entries: list[Entry], stack: str) -> str | None:
+    begun = restoration.unfinished(entries)
+    return restoration.doubt(begun, stack) if begun else None
 
 
 def _placed(context: Context, name: str) -> Program:
@@ -159,6 +176,10 @@ def describe(now: Situation) -> list[str]:
         lines.append(f"last release  {now.last.version} ({now.last.id}) {now.last.verdict}{where}{error}")
         if back := return_time.of(now.last):
             lines.append(f"went back     {back}, since {back.decided_at}")
+    if now.half_restored:
+        lines.append(f"restore       {now.half_restored}")
+    if now.review:
+        lines.append(f"review        {now.review}; do it with relevo review --stack {now.stack}")
     lines.append(f"pinned        {_pinned(now)}")
     lines += [f"next          {step}" for step in next_steps(now)]
     return lines
@@ -169,6 +190,8 @@ def next_steps(now: Situation) -> tuple[str, str]:
     up = f"pulumi up --stack {now.stack} --yes"
     logs = f"relevo logs --stack {now.stack} --follow" if now.here else ELSEWHERE
     back = f"relevo rollback --stack {now.stack}"
+    if now.half_restored:
+        return f"relevo restore --stack {now.stack}", f"relevo restore --list --stack {now.stack}"
     if now.pinned is None:
         return f"relevo build PATH --stack {now.stack}", f"relevo pin DIGEST --stack {now.stack}"
     if now.url is None or now.last is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from components.release import record, recorded_schema
+from components.release import record, recorded_schema, restoration
 from components.release.context import Context
 from components.release.schema import Schema
 
@@ -44,6 +44,8 @@ def _told(target: str, spec: str) -> Outlook | None:
 def of(context: Context) -> Outlook | None:
     """Raises what the target does where it cannot be read."""
     entries = record.parse(context.operations.read_record())
+    if begun := restoration.unfinished(entries):
+        return Outlook((f"REFUSED: {restoration.doubt(begun, context.stack)}",), refused=True)
     newest = record.current(record.releases(entries))
     if newest is not None and (newest.trigger, newest.verdict) == (context.trigger, "succeeded"):
         return None

@@ -1,4 +1,4 @@
-"""Which backup a way back needs, and which artefact runs on what it brings back. Pure."""
+"""Which backup a way back needs, which artefact runs on it, what a killed restore leaves. Pure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from components.release.manifest import Manifest
 from components.release.plan import Key
 from components.release.record import Entry, Release
 
+EVENTS = ("restore started", "restore done", "restore failed")
 TAKEN = re.compile(r"\d{8}T\d{6}Z")  # in the name of every backup: "manual-20261124T140210Z"
 
 
@@ -50,6 +51,27 @@ def ran_at(backup: str | None, entries: Sequence[Entry]) -> Entry | None:
         ),
         None,
     )
+
+
+def unfinished(entries: Sequence[Entry]) -> Entry | None:
+    """The beginning of a restore that has no end on record: it still runs, or was killed."""
+    last = next((entry for entry in reversed(entries) if entry.event in EVENTS), None)
+    return last if last is not None and last.event == "restore started" else None
+
+
+def doubt(begun: Entry, stack: str) -> str:
+    """What a restore that was killed leaves, with the remedy."""
+    return (
+        f"the restore of {source(begun)}, begun {begun.time[:19]}, has not come to its end, so the database "
+        f"may be of another version than what is pinned; run relevo restore --stack {stack}, which completes "
+        f"it"
+    )
+
+
+def source(begun: Entry) -> str:
+    """What it brings back, for people."""
+    backup = begun.data.get("backup")
+    return f"backup {backup}" if backup else "what had been put aside"
 
 
 def _taken(backup: str, entries: Sequence[Entry]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from components.release import github, lint, scenario
+from components.release import github, lint, record, restoration, review, scenario
 from components.release.context import Context, StepFailed
 from components.release.logbook import now
 from components.release.manifest import Manifest
@@ -38,6 +38,7 @@ def preflight(context: Context, release: Release) -> Mapping[str, Any]:
     check("secrets resolve", lambda: secrets(context))
     check("smoke scenario", lambda: smoke(context))
     check("last backup", lambda: backup(context, release))
+    check("no restore is half done", lambda: restore(context))
     schema: Schema | None = None
     try:
         schema = Schema.read(context, manifest)
@@ -63,6 +64,13 @@ def preflight(context: Context, release: Release) -> Mapping[str, Any]:
             )
     if faults or schema is None:
         raise StepFailed(f"preflight found {len(faults)}: {'; '.join(faults)}.")
+    late = review.overdue(context.releases(), context.spec.review, now())
+    if late is not None:
+        print(
+            f"preflight: review: {late}; once this release has succeeded, its own review takes the place of "
+            f"that one. To have it done before: relevo review --stack {context.stack}",
+            flush=True,
+        )
     pending = schema.pending()
     for migration in pending:
         print(f"migrate will apply {migration} ({migration.effect})", flush=True)
@@ -143,6 +151,12 @@ def backup(context: Context, release: Release) -> Fault:
     if now() - datetime.fromisoformat(last.taken_at) > limit:
         return f"{last.name} of {last.taken_at} is older than relevo:backup.maxAgeHours; {remedy}"
     return None
+
+
+def restore(context: Context) -> Fault:
+    """What it left belongs to another version, perhaps, than what is released."""
+    begun = restoration.unfinished(record.parse(context.operations.read_record()))
+    return restoration.doubt(begun, context.stack) if begun else None
 
 
 def settings(context: Context, release: Release, process: str) -> Fault:

@@ -408,6 +408,7 @@ STOPPED = Program(name="instance-1", running=False, detail="STOPPED")
         ({"last": release(V2, "failed")}, "relevo rollback", "relevo logs"),
         ({"pinned": V1}, "pulumi preview", "pulumi up"),
         ({"health": "does not answer"}, "relevo logs", "relevo rollback"),
+        ({"half_restored": "the restore …"}, "relevo restore --stack", "relevo restore --list"),
     ],
 )
 def test_two_next_things_to_try_fit_the_situation(changes: dict[str, Any], first: str, second: str) -> None:

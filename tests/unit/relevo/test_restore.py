@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from components.release.context import Context
+from components.release import outlook, restoration
+from components.release.context import Context, StepFailed
+from components.release.running import perform
+from components.release.tasks.preflight import preflight
 from components.target import Change, Comparison
-from relevo import cli, operating, pin, restore
+from relevo import cli, operating, pin, restore, situation
 from relevo.errors import RelevoError
 from relevo.project import Project
+from stacks.settings import Probe
 from tests.unit.release.conftest import opened
-from tests.unit.release.stand_in import StandInOperations, image, manifest, migration
+from tests.unit.release.stand_in import Killed, Slot, StandInOperations, image, manifest, migration
 
 LOST = Comparison(
     changes=(
@@ -63,6 +68,13 @@ class Desk:
         confirm = None if wanted is None else (lambda: wanted)
         restore.restore(self.project, "local", backup, confirm=confirm, say=self.said.append)
 
+    def listed(self) -> list[str]:
+        return restore.listed(self.project, "local", say=self.said.append)
+
+    def ends(self) -> list[str]:
+        """How restores that were begun have ended, on record."""
+        return [entry.event for entry in self.operations.entries() if entry.event.startswith("restore ")]
+
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
@@ -110,15 +122,114 @@ def test_a_switch_that_fails_is_on_record_and_pins_nothing(desk: Desk) -> None:
     assert desk.pinned == image("v2")
 
 
+def kill(desk: Desk, where: str) -> None:
+    """A restore by `kill -9`, and the next command after it."""
+    with pytest.MonkeyPatch.context() as patched, contextlib.suppress(Killed):
+        if where == "before the pin":
+
+            def die(*_: object) -> None:
+                desk.operations.kill_at("beside")
+                desk.operations.beside()
+
+            patched.setattr(pin, "pin", die)
+        else:
+            desk.operations.kill_at("switch" if where == "before the switch" else "applied_migrations")
+        desk.restore(desk.release.id)
+    desk.operations.start_again()
+
+
+WHERE = ["before the switch", "before the pin", "before the end"]
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_after_a_restore_that_was_killed_status_and_the_next_up_name_the_remedy(
+    desk: Desk, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill(desk, where)
+    begun = restoration.unfinished(desk.operations.entries())
+    assert begun is not None
+    said = f"the restore of backup {desk.release.id}, begun "
+    remedy = "run relevo restore --stack local, which completes it"
+    ahead = outlook.of(desk.context)
+    assert ahead is not None
+    assert ahead.refused
+    with pytest.raises(StepFailed) as refused:
+        perform(desk.context, "preflight", preflight)
+    desk.operations.slots = {name: Slot() for name in desk.context.spec.instances}
+    monkeypatch.setattr(situation, "health", lambda *_: "")
+    now = situation.elsewhere(desk.context, "local", Probe(), image("v2"))
+    for told in (str(ahead), str(refused.value), "\n".join(situation.describe(now))):
+        assert said in told
+        assert remedy in told
+    assert situation.next_steps(now)[0] == "relevo restore --stack local"
+
+
+@pytest.mark.parametrize("command", ["restore", "list", "undo", "drop"])
+@pytest.mark.parametrize("where", WHERE[1:])
+def test_a_restore_that_was_killed_after_its_switch_is_completed_by_whatever_comes_next(
+    desk: Desk, where: str, command: str
+) -> None:
+    kill(desk, where)
+    match command:
+        case "restore":
+            desk.restore()
+            assert desk.operations.acted("restore", "switch") == [], "it is there already"
+        case "list":
+            assert any("site_before_2" in line for line in desk.listed())
+        case "undo":
+            restore.undo(desk.project, "local", confirm=lambda: False, say=desk.said.append)
+        case "drop":
+            restore.drop(desk.project, "local", "2", say=desk.said.append)
+    assert desk.ends() == ["restore started", "restore done"]
+    done = next(entry for entry in desk.operations.entries() if entry.event == "restore done")
+    assert (done.image, done.data["kept"]) == (image("v1"), "site_before_2")
+    assert desk.pinned == image("v1")
+
+
+def test_one_that_was_killed_before_its_switch_has_changed_nothing_and_is_done_anew(desk: Desk) -> None:
+    kill(desk, "before the switch")
+    desk.listed()
+    assert desk.ends() == ["restore started", "restore failed"]
+    assert desk.pinned == image("v2")
+    desk.restore()
+    assert desk.ends()[2:] == ["restore started", "restore done"]
+    assert desk.pinned == image("v1")
+
+
+def test_what_fails_after_the_switch_is_not_told_as_if_nothing_had_changed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("Read-only file system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pin, "pin", refuse)
+        with pytest.raises(OSError, match="Read-only"):
+            desk.restore()
+    assert desk.ends() == ["restore started"]
+    desk.restore()
+    assert desk.ends() == ["restore started", "restore done"]
+    assert desk.pinned == image("v1")
+
+
+def test_a_kept_database_that_is_dropped_is_on_record(desk: Desk) -> None:
+    desk.restore()
+    restore.drop(desk.project, "local", "2", say=desk.said.append)
+    last = desk.operations.entries()[-1]
+    assert (last.event, last.image) == ("kept database dropped", image("v2"))
+    assert (last.data["database"], last.data["responsible"]) == ("site_before_2", "Ada")
+    assert desk.operations.beside() == []
+
+
 def test_there_is_nothing_to_undo_before_a_restore(desk: Desk) -> None:
     with pytest.raises(RelevoError, match="has no database that was put aside"):
         restore.undo(desk.project, "local", confirm=None, say=desk.said.append)
 
 
 def test_what_lies_beside_is_listed_with_the_commands_for_it(desk: Desk) -> None:
-    assert restore.listed(desk.project, "local") == ["nothing is kept beside the database of stack local"]
+    assert desk.listed() == ["nothing is kept beside the database of stack local"]
     desk.restore()
-    lines = "\n".join(restore.listed(desk.project, "local"))
+    lines = "\n".join(desk.listed())
     assert "2  site_before_2, as it was before" in lines
     assert "relevo restore --drop 2 --stack local" in lines
     assert "relevo restore --undo --stack local" in lines
@@ -137,7 +248,7 @@ def test_what_is_kept_is_given_up_only_by_who_agrees_and_never_taken_for_a_resto
     desk: Desk, monkeypatch: pytest.MonkeyPatch, words: list[str], given: str | None, dropped: list[str]
 ) -> None:
     found: list[str] = []
-    monkeypatch.setattr(restore, "drop", lambda project, stack, id: found.append(id))
+    monkeypatch.setattr(restore, "drop", lambda project, stack, id, *, say: found.append(id))
     done = CliRunner().invoke(cli.app, ["restore", *words], input=given, catch_exceptions=False)
     assert (done.exit_code, found) == (0, dropped)
     assert desk.operations.acted("restore", "switch") == []
