@@ -40,8 +40,8 @@ RULES: Mapping[Name, Rule] = {
     "restarts": Rule(tolerated=2 / 3600, ceiling=12 / 3600, persistence=40),
 }
 
-VISITORS_CAUSE: frozenset[Name] = frozenset({"errors-4xx"})
-"""What anybody outside can bring about: told like each breach, but by itself no reason to go back."""
+VISITORS_CAUSE: frozenset[Name] = frozenset({"errors-4xx", "latency"})
+"""What a crowd, or anybody who wants to, brings about: told as each breach is, but not gone back from."""
 
 PERCENTILES = (0.75, 0.95)  # of latency
 QUICK, SLOW, UNKNOWN = 100, 2000, 1000  # milliseconds

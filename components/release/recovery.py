@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.release import previous, record
+from components.release.measures import VISITORS_CAUSE
 from components.release.messages import phrase
 from components.release.record import ROLL, WAYS_BACK, Release
 
@@ -81,6 +82,10 @@ def _breached(known: Sequence[Release], worse: Release, pinned: str | None) -> R
     said = f"{worse.version} does not run as well as before"
     if worse.stuck is not None:
         return f"{said}, but the stack could not come back by itself: {worse.stuck.rstrip('.')}"
+    if VISITORS_CAUSE.issuperset((*worse.breaches, (worse.breached or {}).get("measure"))):
+        return (
+            f"{said}, but visitors can bring about what was found, so whether to go back is for people to say"
+        )
     target = record.rollback_target(known)
     if target is None:
         return f"{said}, and no release before it has succeeded"

@@ -100,6 +100,7 @@ def test_a_release_that_fails_again_after_it_was_gone_back_from_comes_back_again
 def test_a_release_whose_watch_was_breached_is_gone_back_from(pinned: str) -> None:
     """Also when that was killed between its pin and its release."""
     found = recovery.due([GOOD, breached()], pinned)
+    assert isinstance(found, Recovery)
     assert found == Recovery(failed=breached(), target=GOOD)
     assert found.detail == "the rate of 5xx responses is 4.8 %; before the release it was 0.1 %"
 
@@ -114,6 +115,7 @@ def test_a_release_whose_watch_was_breached_is_gone_back_from(pinned: str) -> No
         ([GOOD, breached()], None, "is not pinned any more"),
         ([GOOD, breached(kind="rollback")], V2, "a way back is not gone back from"),
         ([GOOD, breached(kind="recovery")], V2, "a way back is not gone back from"),
+        ([GOOD, breached(breached={"measure": "errors-4xx"})], V2, "visitors can bring about"),
         ([GOOD, breached(stuck="no way.")], V2, "could not come back by itself: no way"),
         ([GOOD, breached(), release(V1, "succeeded", id="back", kind="rollback")], V1, "has not failed"),
     ],
@@ -122,6 +124,12 @@ def test_a_breach_is_not_gone_back_from(known: list[Release], pinned: str | None
     said = recovery.due(known, pinned)
     assert isinstance(said, str)
     assert reason in said
+
+
+def test_a_breach_that_visitors_cannot_bring_about_is_gone_back_from_whatever_came_first() -> None:
+    found = {"measure": "errors-4xx", "found": "30 %", "before": "2 %"}
+    both = breached(breached=found, breaches=("errors-4xx", "errors-5xx"))
+    assert recovery.due([GOOD, both], V2) == Recovery(failed=both, target=GOOD)
 
 
 def test_a_re_release_that_is_breached_goes_back_to_what_served_before_it() -> None:
