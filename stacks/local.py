@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pulumi
 from components.capacity import capacity
 from components.local import existing
 from components.local.app import App, AppArgs
+from components.local.attendant import Attendant, AttendantArgs
 from components.local.cache import Cache, CacheArgs
 from components.local.database import Database, DatabaseArgs
 from components.local.edge import Edge, EdgeArgs, Probe
@@ -118,6 +120,23 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
         pulumi.ResourceOptions(depends_on=[slots]),
     )
 
+    attendants = (
+        [
+            Attendant(
+                "attendant",
+                AttendantArgs(
+                    state=state,
+                    # -P: the project's folder must not come before our own modules
+                    command=[sys.executable, "-P", "-m", "relevo.attend", state, stack],
+                    directory=str(root),
+                ),
+                pulumi.ResourceOptions(depends_on=[edge]),
+            )
+        ]
+        if settings.watch.minutes or settings.review
+        else []
+    )
+
     facts: dict[str, Any] = {
         "stack": stack,
         "state": state,
@@ -153,7 +172,7 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
             lambda known: {**facts, **known}
         ),
         public_url=edge.url,
-        ready=(database, cache, slots, edge),
+        ready=(database, cache, slots, edge, *attendants),
     )
 
 

@@ -42,7 +42,7 @@ PLACEHOLDERS = (
 )
 # Set for every process by the target itself.
 RESERVED_VARIABLES = ("DJANGO_SETTINGS_MODULE", "PATH", "HOME")
-RESERVED_PROCESSES = ("web", "manage", "database", "cache", "edge")
+RESERVED_PROCESSES = ("web", "manage", "database", "cache", "edge", "attendant", "previous")
 
 
 class SettingsError(Exception):

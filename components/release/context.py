@@ -20,6 +20,8 @@ TARGET = "RELEVO_TARGET"
 SPEC = "RELEVO_RELEASE"
 APPROVED = "RELEVO_APPROVED_PREVIEW"
 DECIDED = "RELEVO_DECIDED_AT"
+# What finds the state and the passphrase of the engine that released. A passphrase itself is not told on.
+ENGINE = ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE_FILE", "PULUMI_HOME")
 SOURCE = "take both from a step's environment in pulumi stack export"
 
 

@@ -8,6 +8,7 @@ import pulumi
 import pytest
 
 from components.local.app import App, AppArgs
+from components.local.attendant import Attendant, AttendantArgs
 from components.local.cache import Cache, CacheArgs
 from components.local.database import Database, DatabaseArgs
 from components.local.edge import Edge, EdgeArgs, Probe
@@ -54,6 +55,10 @@ def test_every_child_has_its_type_name_and_inputs(recorder: Recorder) -> pulumi.
         EdgeArgs(state=STATE, port=8000, stats_port=20004, instances={"instance-1": 20003}, probe=Probe()),
     )
 
+    attendant = Attendant(
+        "attendant", AttendantArgs(state=STATE, command=["python", "-m", "x"], directory="/desk")
+    )
+
     def check(_: object) -> None:
         state = {"state": STATE}
         assert recorder.resources == {
@@ -77,6 +82,10 @@ def test_every_child_has_its_type_name_and_inputs(recorder: Recorder) -> pulumi.
             "cache-server": ("relevo:Cache", {**state, "port": 20002, "max_memory_mb": 64}),
             "app-instance-1": ("relevo:Slot", {**state, "slot": "instance-1", "port": 20003}),
             "app-worker": ("relevo:Slot", {**state, "slot": "worker", "port": 0}),
+            "attendant-program": (
+                "relevo:Attendant",
+                {**state, "command": ["python", "-m", "x"], "directory": "/desk"},
+            ),
             "edge-balancer": (
                 "relevo:Edge",
                 {
@@ -89,5 +98,5 @@ def test_every_child_has_its_type_name_and_inputs(recorder: Recorder) -> pulumi.
             ),
         }
 
-    children = pulumi.Output.all(storage.ports, edge.urn)
+    children = pulumi.Output.all(storage.ports, edge.urn, attendant.state)
     return children.apply(check)
