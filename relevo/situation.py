@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -11,7 +12,6 @@ import psutil
 from components.local import control
 from components.release import record, restoration, return_time
 from components.release.context import Context
-from components.release.logbook import now
 from components.release.record import Entry, Release
 from components.release.review import overdue
 from components.target import TargetError
@@ -83,7 +83,7 @@ def look(project: Project, stack: str) -> Situation:
         pinned=pinned,
         pinned_version=stored.manifest.version if stored else None,
         half_restored=_half_restored(entries, stack),
-        review=overdue(known, review_spec(settings), now()),
+        review=overdue(known, review_spec(settings), datetime.now(UTC)),
     )
 
 
@@ -106,7 +106,7 @@ def elsewhere(context: Context, stack: str, probe: Probe, pinned: str | None) ->
         pinned=pinned,
         pinned_version=version,
         half_restored=_half_restored(entries, stack),
-        review=overdue(known, context.spec.review, now()),
+        review=overdue(known, context.spec.review, datetime.now(UTC)),
         here=False,
     )
 

@@ -16,7 +16,6 @@ from components.release.spec import (
     Volume,
     Watch,
 )
-from stacks.settings import Review as ReviewSection
 from stacks.settings import Settings, SettingsError
 
 LONGEST_SCENARIO = 64 * 1024  # of the 128 KiB that execve(2) gives one variable
@@ -59,13 +58,15 @@ def release_spec(settings: Settings, root: Path) -> Spec | None:
         language=settings.language,
         pipeline=Pipeline(**settings.pipeline.model_dump()) if settings.pipeline else None,
         watch=Watch(**settings.watch.model_dump()) if settings.watch.minutes else None,
-        review=_review(settings.review) if settings.review else None,
+        review=review_spec(settings),
     )
 
 
-def _review(review: ReviewSection) -> Review:
-    volumes = tuple(Volume(name=name, **volume.model_dump()) for name, volume in review.volumes.items())
-    return Review(hours=review.hours, weeks=review.weeks, volumes=volumes)
+def review_spec(settings: Settings) -> Review | None:
+    if (asked := settings.review) is None:
+        return None
+    volumes = tuple(Volume(name=name, **volume.model_dump()) for name, volume in asked.volumes.items())
+    return Review(hours=asked.hours, weeks=asked.weeks, volumes=volumes)
 
 
 def read_scenario(name: str, root: Path) -> str:

@@ -35,14 +35,16 @@ def review(context: Context, release: Release, now: datetime) -> Mapping[str, An
     """Count and judge what the release's volumes have, record it and tell who is to know; returns the data.
 
     Before its time it is one over the span so far, marked as early, of which nobody is told. Where the review
-    is done already, that is what is returned. Raises `TargetError` where nothing can be counted: people are
-    told once that it is due, and it can be tried again.
+    is done already that is returned, and who is to know is told if whoever has done it could not. Raises
+    `TargetError` where nothing can be counted: people are told once that it is due; it can be tried again.
     """
     wanted = context.spec.review
     assert wanted is not None
-    if done(release) and release.reviewed is not None:
-        return release.reviewed
     assert release.closed_at is not None
+    if release.reviewed is not None and done(release):
+        if not {"review-bad", "review-due"} & set(release.told):
+            _tell(context, release, release.reviewed["volumes"])
+        return release.reviewed
     due_at = _due_at(release, wanted)
     spans = reviewing.spans(
         opened_at=datetime.fromisoformat(release.opened_at),
@@ -66,7 +68,7 @@ def review(context: Context, release: Release, now: datetime) -> Mapping[str, An
         "volumes": {name: volume.data() for name, volume in volumes.items()},
     }
     if not early:  # first, so that a kill in between tells people twice and not never
-        _tell(context, release, volumes)
+        _tell(context, release, data["volumes"])
     if logbook.write(
         context.operations,
         "review done",
@@ -87,11 +89,12 @@ def said(release: Release, data: Mapping[str, Any]) -> list[str]:
 
 
 def overdue(known: Sequence[Release], wanted: spec.Review | None, now: datetime) -> str | None:
-    """One sentence about a review that has come due and was not done; None: there is none."""
+    """What there is to say about a review that has come due and was not done; None: there is none."""
     release = due(known, wanted, now)
     if release is None or wanted is None:
         return None
-    return f"the review of {release.version} ({release.id}) is overdue since {_due_at(release, wanted)}"
+    at = _due_at(release, wanted)
+    return f"that of {release.version} ({release.id}) was due on {at:%Y-%m-%d %H:%M} UTC and is not done"
 
 
 # -- inside ------------------------------------------------------------------------------------------------
@@ -146,18 +149,19 @@ def _number(context: Context, release: Release, command: spec.Arguments, span: S
     return int(ended.last_line)
 
 
-def _tell(context: Context, release: Release, volumes: Mapping[str, Judged]) -> None:
+def _tell(context: Context, release: Release, volumes: Mapping[str, Mapping[str, Any]]) -> None:
     for name, volume in volumes.items():
-        if volume.verdict == "not stable":
+        if volume["verdict"] == "not stable":
+            expected, low, high = _rounded(volume)
             notices.tell_on_record(
                 context,
                 "review-bad",
                 release,
                 volume=name,
-                found=str(volume.found),
-                expected=f"{volume.expected:.0f} ({volume.low:.0f}-{volume.high:.0f})",
+                found=str(volume["found"]),
+                expected=f"{expected} ({low}-{high})",
             )
-    if any(volume.verdict == "not measured" for volume in volumes.values()):
+    if any(volume["verdict"] == "not measured" for volume in volumes.values()):
         notices.tell_on_record(context, "review-due", release)
 
 
@@ -166,8 +170,12 @@ def _line(name: str, volume: Mapping[str, Any]) -> str:
         return f"{name}: not measured, {volume['error']}"
     if volume["expected"] is None:
         return f"{name}: {volume['found']}, {volume['verdict']}"
-    expected, low, high = (f"{volume[key]:.0f}" for key in ("expected", "low", "high"))
+    expected, low, high = _rounded(volume)
     return (
         f"{name}: {volume['found']}, {volume['verdict']}: {volume['change_percent']:+.1f} % from the "
         f"expected {expected}, and {low} to {high} may come by chance"
     )
+
+
+def _rounded(volume: Mapping[str, Any]) -> tuple[str, str, str]:
+    return f"{volume['expected']:.0f}", f"{volume['low']:.0f}", f"{volume['high']:.0f}"

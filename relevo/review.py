@@ -1,0 +1,54 @@
+"""The review of a stack's last release by hand or by CI: done where it is due, else when it will be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from components.release import logbook, record, review
+from relevo import operating
+from relevo.errors import RelevoError
+from relevo.project import Project
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """`data`: of the entry `review done`; None: it is not due yet."""
+
+    release: str
+    version: str
+    due: str
+    data: dict[str, Any] | None
+    lines: list[str]
+
+    @property
+    def fine(self) -> bool:
+        return self.data is None or self.data["verdict"] in ("stable", "not enough data")
+
+    def as_json(self) -> dict[str, Any]:
+        told = {"release": self.release, "version": self.version, "due": self.due}
+        return {**told, **(self.data or {"verdict": None})}
+
+
+def perform(project: Project, stack: str, *, early: bool) -> Outcome:
+    """`early`: over the span so far, where it is not due yet. Raises `RelevoError`, and `TargetError`."""
+    context = operating.context(project, stack)
+    wanted = context.spec.review
+    if wanted is None:
+        raise RelevoError(
+            f"relevo:review is missing from the last release of stack {stack}, but its volumes are what is "
+            f"reviewed; name them there (docs/review.md) and run pulumi up."
+        )
+    known, now = context.releases(), logbook.now()
+    release = record.last_good(known)
+    if release is None:
+        raise RelevoError(
+            f"no release of stack {stack} has succeeded, but such a one is reviewed; run pulumi up."
+        )
+    due = record.review_due(release, wanted)
+    assert due is not None
+    told = {"release": release.id, "version": release.version, "due": due}
+    if not early and not review.done(release) and review.due(known, wanted, now) is None:
+        return Outcome(**told, data=None, lines=[f"the review of {release.version} is due at {due}"])
+    data = dict(review.review(context, release, now))
+    return Outcome(**told, data=data, lines=review.said(release, data))
