@@ -98,7 +98,8 @@ def watch(
 ) -> Judgement:
     """Watch the release to the end, which is also when another one is opened; record and tell what is found.
 
-    `until_breach`: the first breach is the end. Raises `TargetError` where the record cannot be written.
+    `until_breach`: the first breach that is a reason to go back is the end. Raises `TargetError` where the
+    record cannot be written.
     """
     assert context.spec.watch is not None
     view = Watch(context, release, context.spec.watch)
@@ -116,7 +117,7 @@ def watch(
         _tell(context, release, judgement)
         show(view, judgement)
         replaced = known[-1].id != release.id
-        if replaced or view.over(now) or (until_breach and judgement.breached):
+        if replaced or view.over(now) or (until_breach and judgement.goes_back):
             context.write("watch done", release.id, data=judgement.done(cut_short=replaced))
             return judgement
         sleep(view.wait(clock()))

@@ -17,6 +17,7 @@ from components.release.evidence import BLOCKS, Rise, evidence, trials_to_see
 from components.release.measures import (
     ALPHA,
     RULES,
+    VISITORS_CAUSE,
     Comparison,
     Name,
     comparisons,
@@ -85,6 +86,11 @@ class Judgement:
     @property
     def breached(self) -> tuple[Name, ...]:
         return tuple(name for name, measure in self.measures.items() if measure.breached)
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether something is breached that no visitor can bring about."""
+        return not VISITORS_CAUSE.issuperset(self.breached)
 
     def breach(self, name: Name) -> dict[str, Any]:
         """The data of the entry `watch breached`."""

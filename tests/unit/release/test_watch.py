@@ -119,6 +119,22 @@ def test_a_stack_that_comes_back_does_not_wait_for_the_hour_to_end(operations: S
     assert clock.now - clock.start < timedelta(minutes=5)
 
 
+def test_a_breach_that_visitors_can_bring_about_is_no_reason_to_look_away(
+    operations: StandInOperations,
+) -> None:
+    made, release = watched(operations)
+    clock = clock_of(release)
+
+    def observe(begin: datetime, end: datetime) -> Observed:
+        found = traffic(clock.start, since=0.5 * (begin >= clock.start + timedelta(minutes=40)))(begin, end)
+        return replace(found, errors_4xx=(found.requests - found.errors_5xx) // 2 * (begin >= clock.start))
+
+    operations.observing = observe
+    run(made, release, clock, until_breach=True)
+    assert "errors-5xx" in made.current().breaches
+    assert timedelta(minutes=40) < clock.now - clock.start < timedelta(minutes=50)
+
+
 def test_another_release_ends_it(operations: StandInOperations) -> None:
     made, release = watched(operations)
     clock = clock_of(release)

@@ -140,6 +140,16 @@ def test_what_was_enough_is_enough_to_see_the_rise_that_is_named() -> None:
     assert found >= 16
 
 
+@pytest.mark.parametrize(
+    ("each", "back"),
+    [({"errors_4xx": 30}, False), ({"slow": 90}, False), ({"errors_5xx": 5, "slow": 90}, True), ({}, False)],
+)
+def test_what_a_visitor_can_bring_about_is_no_reason_to_go_back(each: dict, back: bool) -> None:
+    judgement = judged([seen(15 * at, requests=100, **each) for at in range(120)])
+    assert judgement.goes_back is back
+    assert bool(judgement.breached) is bool(each)
+
+
 def test_no_time_at_all_is_too_little_traffic() -> None:
     judgement = judged([], [])
     assert (judgement.verdict, judgement.seconds, judgement.curve) == ("too little traffic", 0.0, ())
