@@ -1,7 +1,7 @@
 """Which lock a statement takes on which table of PostgreSQL, as its manual says. Pure.
 
 "Explicit Locking" has the modes and most commands; the pages of ALTER TABLE, ALTER INDEX, CREATE TABLE, DROP
-INDEX, CREATE TRIGGER and COMMENT the rest.
+INDEX, CREATE TRIGGER, REINDEX and COMMENT the rest. What works on a whole schema or database names no table.
 """
 
 from __future__ import annotations
@@ -76,9 +76,13 @@ def _of(node: Any) -> Iterator[tuple[str, str]]:
             for command in node.cmds:
                 yield _name(node.relation), _altering(command)
                 yield from _referenced(command.def_)
+                if isinstance(command.def_, ast.PartitionCmd):
+                    yield _name(command.def_.name), ACCESS_EXCLUSIVE
         case "CreateStmt":
             for element in node.tableElts or ():
                 yield from _referenced(element)
+            if node.partbound is not None:  # "on the parent partitioned table": attaching one takes less
+                yield _name(node.inhRelations[0]), ACCESS_EXCLUSIVE
         case "RenameStmt" if node.relation is not None:
             index = node.renameType == ObjectType.OBJECT_INDEX
             yield _name(node.relation), SHARE_UPDATE_EXCLUSIVE if index else ACCESS_EXCLUSIVE
@@ -98,6 +102,16 @@ def _of(node: Any) -> Iterator[tuple[str, str]]:
             yield _joined(node.object), SHARE_UPDATE_EXCLUSIVE
         case "CommentStmt" if node.objtype == ObjectType.OBJECT_COLUMN:
             yield _joined(node.object[:-1]), SHARE_UPDATE_EXCLUSIVE
+        case "ReindexStmt" if node.relation is not None:
+            # Of its indexes: the table's own is weaker, but to plan a query PostgreSQL looks at each of them.
+            concurrent = _option(node.params, "concurrently")
+            yield _name(node.relation), SHARE_UPDATE_EXCLUSIVE if concurrent else ACCESS_EXCLUSIVE
+        case "ClusterStmt" if node.relation is not None:
+            yield _name(node.relation), ACCESS_EXCLUSIVE
+        case "VacuumStmt":
+            full = _option(node.options, "full")
+            for table in node.rels or ():
+                yield _name(table.relation), ACCESS_EXCLUSIVE if full else SHARE_UPDATE_EXCLUSIVE
         case "RefreshMatViewStmt":
             yield _name(node.relation), EXCLUSIVE if node.concurrent else ACCESS_EXCLUSIVE
         case "LockStmt":
@@ -105,6 +119,14 @@ def _of(node: Any) -> Iterator[tuple[str, str]]:
                 yield _name(relation), MODES[node.mode - 1]
         case "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt":
             yield _name(node.relation), ROW_EXCLUSIVE
+
+
+def _option(options: Any, name: str) -> bool:
+    """Of those in parentheses, such as (FULL) or (FULL off)."""
+    found = next((option for option in options or () if option.defname == name), None)
+    if found is None or found.arg is None:
+        return found is not None
+    return str(getattr(found.arg, "sval", getattr(found.arg, "ival", None))).lower() in ("true", "on", "1")
 
 
 def _altering(command: Any) -> str:

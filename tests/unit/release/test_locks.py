@@ -17,6 +17,9 @@ ALTER TABLE a ADD CONSTRAINT a_positive CHECK (x > 0) NOT VALID;
 CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER t AFTER INSERT ON a EXECUTE FUNCTION f();
 CREATE MATERIALIZED VIEW m AS SELECT 1 AS one;
+CREATE TABLE p (id int) PARTITION BY RANGE (id);
+CREATE TABLE p1 (id int);
+CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (2) TO (3);
 """
 STATEMENTS = [
     "ALTER TABLE a ADD COLUMN z varchar(80) DEFAULT '' NOT NULL",
@@ -38,6 +41,11 @@ STATEMENTS = [
     "TRUNCATE a",
     "REFRESH MATERIALIZED VIEW m",
     "LOCK TABLE a IN SHARE MODE",
+    "CLUSTER a USING a_x",
+    "ANALYZE a",
+    "CREATE TABLE c PARTITION OF p FOR VALUES FROM (1) TO (2)",
+    "ALTER TABLE p ATTACH PARTITION p1 FOR VALUES FROM (1) TO (2)",
+    "ALTER TABLE p DETACH PARTITION p2",
     "UPDATE a SET x = 1",
     "INSERT INTO a VALUES (2)",
     "DELETE FROM a",
@@ -56,7 +64,7 @@ def database(new_database: Callable[[], str]) -> Iterator[psycopg.Connection]:
 @pytest.mark.parametrize("statement", STATEMENTS)
 def test_the_lock_is_the_one_that_postgresql_takes(database: psycopg.Connection, statement: str) -> None:
     before = dict(
-        database.execute("SELECT oid, relname FROM pg_class WHERE relkind IN ('r', 'm')").fetchall()
+        database.execute("SELECT oid, relname FROM pg_class WHERE relkind IN ('r', 'm', 'p')").fetchall()
     )
     database.execute(statement.encode())
     held = database.execute(
@@ -82,6 +90,14 @@ def test_the_lock_is_the_one_that_postgresql_takes(database: psycopg.Connection,
         ("ALTER INDEX a_x RENAME TO a_z", "a_x", "SHARE UPDATE EXCLUSIVE"),
         ("DROP TABLE public.a", "public.a", "ACCESS EXCLUSIVE"),
         ("REFRESH MATERIALIZED VIEW CONCURRENTLY m", "m", "EXCLUSIVE"),
+        ("REINDEX TABLE a", "a", "ACCESS EXCLUSIVE"),
+        ("REINDEX INDEX a_x", "a_x", "ACCESS EXCLUSIVE"),
+        ("REINDEX (CONCURRENTLY off) TABLE a", "a", "ACCESS EXCLUSIVE"),
+        ("REINDEX INDEX CONCURRENTLY a_x", "a_x", "SHARE UPDATE EXCLUSIVE"),
+        ("VACUUM FULL a", "a", "ACCESS EXCLUSIVE"),
+        ("VACUUM (FULL, ANALYZE) a", "a", "ACCESS EXCLUSIVE"),
+        ("VACUUM (FULL 0) a", "a", "SHARE UPDATE EXCLUSIVE"),
+        ("VACUUM a", "a", "SHARE UPDATE EXCLUSIVE"),
     ],
 )
 def test_the_lock_of_what_cannot_be_asked_within_a_transaction(
@@ -104,6 +120,7 @@ def test_what_blocks_requests_is_known() -> None:
 def test_several_statements_take_the_strictest_and_what_takes_none_is_empty() -> None:
     (lock,) = taken("UPDATE a SET x = 1; ALTER TABLE a DROP COLUMN x")
     assert lock.mode == "ACCESS EXCLUSIVE"
+    assert taken("VACUUM; CLUSTER; REINDEX SCHEMA public") == [], "it does not say of which tables"
     assert taken('SET CONSTRAINTS "k" IMMEDIATE') == []
     with pytest.raises(ValueError, match="does not parse"):
         taken("ALTER TABEL a")
