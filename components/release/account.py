@@ -98,6 +98,7 @@ class Kinds:
 class WatchTold:
     """`verdict` None: it has not ended. `curve`: seconds since its start, requests, 4xx, 5xx, p95 in ms."""
 
+    began: str | None  # None: it has not begun
     until: str | None
     minutes: float | None = None
     verdict: str | None = None
@@ -348,14 +349,12 @@ def asked(ended: Mapping[str, Mapping[str, Any]]) -> list[Asked]:
 
 def watch(release: Release, entries: Iterable[Entry], until: str | None) -> WatchTold | None:
     """None: the release is not watched."""
-    said: dict[str, Mapping[str, Any]] = {}
-    for entry in entries:
-        if entry.event.startswith("watch "):
-            said[entry.event] = entry.data
-    if until is None and not said:
+    begun = next((entry for entry in entries if entry.event == "watch started"), None)
+    started, done = begun.data if begun else {}, release.watched or {}
+    if until is None and not begun and not done:
         return None
-    started, done = said.get("watch started", {}), said.get("watch done", {})
     return WatchTold(
+        began=begun.time if begun else None,
         until=started.get("until", until),
         minutes=started.get("minutes"),
         verdict=done.get("verdict"),

@@ -105,7 +105,9 @@ def tone(word: str) -> str:
 
 
 def watch_word(watch: WatchTold) -> str:
-    return watch.verdict or ("breached" if watch.first_breach else "under way")
+    if watch.verdict is None and watch.first_breach:
+        return "breached"
+    return watch.verdict or ("under way" if watch.began else "not begun")
 
 
 # -- inside ------------------------------------------------------------------------------------------------
