@@ -231,6 +231,15 @@ def test_a_schema_that_the_version_before_cannot_read_stops_before_an_instance_i
     assert "previous" not in site.versions()
     assert not (site.state / "programs" / "previous.conf").exists()
 
+    site.set("onFailure", "rollback")  # v1 serves as before, but not what its catalogue needs
+    site.run("relevo", "recover", "--stack", "local")
+    site.unset("onFailure")
+    back = site.last_release()
+    assert back is not None
+    assert (back.version, back.verdict, back.kind) == ("v1", "succeeded", "recovery")
+    assert back.done["rewind"]["reversed"] == ["assets.0002_rename_category_column"]
+
+    site.pin(digests["breaks-reading"])
     site.set("acceptIncompatible", "breaks-reading")
     output = site.up(preview=False)
     site.unset("acceptIncompatible")
