@@ -42,7 +42,7 @@ OPERATIONS = "components.azure.operations:AzureOperations"
 WRITES = {
     "app": (storage.MEDIA,),
     "jobs": (storage.MEDIA, storage.BACKUPS, storage.LOCK),
-    "review": (storage.LOGBOOK, storage.PAGES),
+    REVIEW: (storage.LOGBOOK, storage.PAGES),
 }
 REVIEW_CRON = "41 * * * *"
 
@@ -97,7 +97,7 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
     }
     identities = {
         role: Identity(f"{role}-identity", IdentityArgs(place=place, role=role))
-        for role in ("app", "jobs", *(("review",) if getattr(settings, "review", None) else ()))
+        for role in ("app", "jobs", *((REVIEW,) if settings.review else ()))
     }
     registry = Registry("registry", RegistryArgs(**inside, zone_id=network.zone("registry")))
     built = None
@@ -132,6 +132,7 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
             scope=logs.insights_id,
         )
         for role, identity in identities.items()
+        if role != REVIEW  # the project's code in it gets no token
     ]
     db = Database(
         "database",
@@ -406,7 +407,7 @@ def _scheduled(
     """What the clock starts, each as an identity: nothing before there is an artefact to run."""
     if image is None:
         return {}
-    jobs, review = identities["jobs"], identities.get("review")
+    jobs, review = identities["jobs"], identities.get(REVIEW)
     found = {
         DUMP: Scheduled(
             cron=azure.jobs.dump_cron,

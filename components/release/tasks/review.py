@@ -1,6 +1,6 @@
-"""The review of the release that the clock finds due, in a stack's own network: what it found is one line of JSON.
+"""The review that the clock starts in a stack's own network: what it found is one line of JSON.
 
-Nobody is told from there, where no way leads out: whoever reads the log has an alert on that line.
+Nobody is told from there, since no way leads out: an alert on that line reaches people.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from tests.unit.azure.stand_in import StandInEngine
 ROOT = Path(__file__).parents[3]
 SUBSCRIPTION, TENANT = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
 DIGEST = "sha256:" + "0" * 64
-JOBS = ("jobs-manage", "jobs-backup", "jobs-dump")
+JOBS = ("jobs-manage", "jobs-backup", "jobs-dump", "jobs-review")
 SINCE = 1_800_000_000
 # How many resources of a type each stack has, where it is not the same in all: dev, qa, prod.
 DIFFERING = {
@@ -38,7 +38,7 @@ DIFFERING = {
     "web:WebAppFtpAllowed": (2, 2, 3),
     "web:WebAppScmAllowed": (2, 2, 3),
 }
-SAME = 109  # of all other types, in each stack
+SAME = 115  # of all other types, in each stack
 DATA = (  # Pulumi names of what holds data
     "database-server",
     "database-role-database",
@@ -79,7 +79,7 @@ def stand_in() -> StandInEngine:
         },
         **{
             f"{role}-identity-identity": {"clientId": f"{role}-client", "principalId": f"{role}-principal"}
-            for role in ("app", "jobs")
+            for role in ("app", "jobs", "review")
         },
     }
     # What Azure answers of an identity is a map, what it is asked for is a list.
@@ -172,6 +172,8 @@ def test_each_identity_writes_where_it_must_and_nowhere_else(built: Built) -> No
         ("jobs-principal", "storage-media-id"),
         ("jobs-principal", "storage-backups-id"),
         ("jobs-principal", "storage-logbook-lock-id"),
+        ("review-principal", "storage-logbook-id"),
+        ("review-principal", "storage-logbook-pages-id"),
     }
 
 
@@ -219,7 +221,7 @@ def test_no_job_has_a_secret_and_its_identity_may_read_them(built: Built) -> Non
         if grant["scope"] == "vault-vault-id"
     ]
     assert sorted(readers) == [
-        (f"{role}-principal", "4633458b-17de-408a-b874-0445c86b69e6") for role in ("app", "jobs")
+        (f"{role}-principal", "4633458b-17de-408a-b874-0445c86b69e6") for role in ("app", "jobs", "review")
     ]
 
 
@@ -239,6 +241,21 @@ def test_the_scheduled_dump_runs_the_pinned_artefact(built: Built) -> None:
         "RELEVO_BACKUPS": "backups",
         "RELEVO_MEDIA": "media",
     }
+
+
+def test_the_scheduled_review_runs_the_pinned_artefact(built: Built) -> None:
+    (container,) = built.engine.plain("jobs-review")["template"]["containers"]
+    assert container["image"] == built.facts["image"]
+    assert {variable["name"]: variable.get("value") for variable in container["env"]} == {
+        "AZURE_CLIENT_ID": "review-client",
+        "RELEVO_BLOBS": f"stprestamos{built.target.stack}.blob.core.windows.net",
+        "RELEVO_LOGBOOK": "logbook",
+    }
+
+
+def test_a_stack_without_volumes_has_no_review() -> None:
+    built = build("qa", stand_in(), review=None)
+    assert not any("review" in name for name in built.engine.made if name != "monitoring-review")
 
 
 def test_what_holds_data_is_guarded_in_prod_alone(built: Built) -> None:
