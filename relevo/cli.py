@@ -313,7 +313,7 @@ def review_(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
     early: Annotated[bool, typer.Option("--now", help="Before its time, over the span so far.")] = False,
 ) -> None:
-    """Review the volumes of data after the last release, if that is due.
+    """Review the volumes of data after a release, once it is due.
 
     Against the span before it and the weekly pattern, as relevo:review says. The exit status is 1 where a
     volume is not stable or could not be counted.

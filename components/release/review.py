@@ -42,7 +42,7 @@ def review(context: Context, release: Release, now: datetime) -> Mapping[str, An
     assert wanted is not None
     assert release.closed_at is not None
     if release.reviewed is not None and done(release):
-        if not {"review-bad", "review-due"} & set(release.told):
+        if not _news(release.reviewed["volumes"]) <= set(release.told):
             _tell(context, release, release.reviewed["volumes"])
         return release.reviewed
     due_at = _due_at(release, wanted)
@@ -149,6 +149,11 @@ def _number(context: Context, release: Release, command: spec.Arguments, span: S
     return int(ended.last_line)
 
 
+def _news(volumes: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    news = {"not stable": "review-bad", "not measured": "review-due"}
+    return {news[volume["verdict"]] for volume in volumes.values() if volume["verdict"] in news}
+
+
 def _tell(context: Context, release: Release, volumes: Mapping[str, Mapping[str, Any]]) -> None:
     for name, volume in volumes.items():
         if volume["verdict"] == "not stable":
@@ -161,7 +166,7 @@ def _tell(context: Context, release: Release, volumes: Mapping[str, Mapping[str,
                 found=str(volume["found"]),
                 expected=f"{expected} ({low}-{high})",
             )
-    if any(volume["verdict"] == "not measured" for volume in volumes.values()):
+    if "review-due" in _news(volumes):
         notices.tell_on_record(context, "review-due", release)
 
 
