@@ -14,10 +14,13 @@ import random
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import product
+from typing import Any
 
 from components.release.measures import together
 from components.release.watching import PARTS, judge
@@ -30,6 +33,7 @@ BEFORE = (0.0, 0.002, 0.01)  # rates of 5xx responses
 INJECTED = (0.02, 0.05, 0.20)
 CLUSTER = 10
 
+Runs = Callable[[Callable[[int], Any]], list[Any]]  # for each seed, what the function says
 Spoil = Callable[[random.Random, list[Observed]], list[Observed]]
 
 
@@ -222,26 +226,28 @@ def first_alarm(before: Sequence[Observed], since: Sequence[Observed]) -> int | 
     return many
 
 
-def hours(site: Site, spoil: Spoil, runs: int) -> Iterator[tuple[list[Observed], list[Observed]]]:
+def hours(site: Site, spoil: Spoil, seed: int) -> tuple[list[Observed], list[Observed]]:
     """The parts of an hour before, and the looks of an hour since that was spoiled."""
+    rng = random.Random(seed)
+    hour = site.hour(rng)
     length = LOOKS // PARTS
-    for seed in range(runs):
-        rng = random.Random(seed)
-        hour = site.hour(rng)
-        before = [together(hour[first : first + length]) for first in range(0, LOOKS, length)]
-        yield before, spoil(rng, site.hour(rng))
+    before = [together(hour[first : first + length]) for first in range(0, LOOKS, length)]
+    return before, spoil(rng, site.hour(rng))
 
 
-def found(site: Site, spoil: Spoil, runs: int, *, begin: int = 0) -> str:
+def find(site: Site, spoil: Spoil, seed: int) -> tuple[float, float]:
     """Requests and seconds from the look at which it began."""
-    requests: list[float] = []
-    seconds: list[float] = []
-    for before, since in hours(site, spoil, runs):
-        look = first_alarm(before, since)
-        requests.append(sum(part.requests for part in since[begin:look]) if look else math.inf)
-        seconds.append((look - begin) * LOOK if look else math.inf)
-    missed = sum(map(math.isinf, requests))
-    return f"{middle_and_90(requests):>13} | {middle_and_90(seconds):>13} | {missed}"
+    before, since = hours(site, spoil, seed)
+    begin = spoil.begin if isinstance(spoil, Errors) else 0
+    look = first_alarm(before, since)
+    if look is None:
+        return math.inf, math.inf
+    return sum(part.requests for part in since[begin:look]), (look - begin) * LOOK
+
+
+def found(runs: Runs, site: Site, spoil: Spoil) -> str:
+    requests, seconds = zip(*runs(partial(find, site, spoil)), strict=True)
+    return f"{middle_and_90(requests)} | {middle_and_90(seconds)} | {sum(map(math.isinf, requests))}"
 
 
 def middle_and_90(values: Sequence[float]) -> str:
@@ -250,34 +256,38 @@ def middle_and_90(values: Sequence[float]) -> str:
     return " / ".join("never" if math.isinf(value) else f"{value:.0f}" for value in chosen)
 
 
-def false_alarms(site: Site, spoil: Spoil, runs: int) -> str:
-    judged = [judge(before, since, minutes=MINUTES).breached for before, since in hours(site, spoil, runs)]
+def alarms(site: Site, spoil: Spoil, seed: int) -> tuple[str, ...]:
+    before, since = hours(site, spoil, seed)
+    return judge(before, since, minutes=MINUTES).breached
+
+
+def false_alarms(runs: Runs, site: Site, spoil: Spoil) -> str:
+    judged = runs(partial(alarms, site, spoil))
     which = Counter(name for breached in judged for name in breached)
     named = ", ".join(f"{name} {count}" for name, count in which.items())
     return f"{sum(map(bool, judged))}" + (f" ({named})" if named else "")
 
 
-def main(runs: int) -> None:
+def main(runs: Runs, number: int) -> None:
     seen = "| requests | seconds | not seen |\n|---|---|---|---|---|---|"
-    print(f"Of {runs} runs each; requests and seconds are the median / the 90th percentile.\n")
+    print(f"Of {number} runs each; requests and seconds are the median / the 90th percentile.\n")
     print(f"| requests a second | 5xx before | 5xx injected {seen}")
     for per_second, before, injected in product(TRAFFIC, BEFORE, INJECTED):
         site = Site(per_second=per_second, errors=before)
-        cells = found(site, Errors(share=injected), runs)
+        cells = found(runs, site, Errors(share=injected))
         print(f"| {per_second} | {before:.1%} | {injected:.0%} | {cells} |", flush=True)
 
     print(f"\n| requests a second | 5xx before | what is worse {seen}")
     for per_second, (what, spoil) in product(TRAFFIC, WORSE.items()):
-        begin = spoil.begin if isinstance(spoil, Errors) else 0
-        cells = found(Site(per_second=per_second, errors=0.002), spoil, runs, begin=begin)
+        cells = found(runs, Site(per_second=per_second, errors=0.002), spoil)
         print(f"| {per_second} | 0.2% | {what} | {cells} |", flush=True)
 
-    print(f"\nFalse alarms in {runs} quiet runs of {MINUTES} minutes.\n")
+    print(f"\nFalse alarms in {number} quiet runs of {MINUTES} minutes.\n")
     columns = " | ".join(QUIET)
     print(f"| requests a second | 5xx before and since | they come | {columns} |\n|---|---|---|---|---|---|")
     for per_second, before, clustered in product(TRAFFIC, BEFORE, (False, True)):
         site = Site(per_second=per_second, errors=before, clustered=clustered)
-        cells = " | ".join(false_alarms(site, spoil, runs) for spoil in QUIET.values())
+        cells = " | ".join(false_alarms(runs, site, spoil) for spoil in QUIET.values())
         come = "in clusters" if clustered else "singly"
         print(f"| {per_second} | {before:.1%} | {come} | {cells} |", flush=True)
 
@@ -298,6 +308,9 @@ def geometric(rng: random.Random, rate: float) -> int:
 
 
 def poisson(rng: random.Random, expected: float) -> int:
+    """By the normal distribution where that is next to it."""
+    if expected > 50:
+        return max(0, round(rng.gauss(expected, math.sqrt(expected))))
     events, passed = 0, rng.expovariate(1)
     while passed < expected:
         events, passed = events + 1, passed + rng.expovariate(1)
@@ -305,4 +318,6 @@ def poisson(rng: random.Random, expected: float) -> int:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if sys.argv[1:] else 200)
+    number = int(sys.argv[1]) if sys.argv[1:] else 200
+    with ProcessPoolExecutor() as pool:
+        main(lambda run: list(pool.map(run, range(number), chunksize=10)), number)

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 BLOCKS = 240
 """At most so many blocks are looked at: they share the weight that is not on a rise from the beginning."""
 
-ODDS = tuple(1.5 * 1.6**power for power in range(12))
-"""Of the higher rates, as multiples of the limit's odds; the last one is 264 times."""
+ODDS = tuple(1.5 * 2**power for power in range(8))
+"""Of the higher rates, as multiples of the limit's odds."""
 
 MOST = 0.75
 """Of an alarm, that a block counts for, however long it is: it takes two of them."""
@@ -52,6 +52,8 @@ def evidence(blocks: Sequence[Block], limit: float, *, alpha: float, persistence
     enough = -math.log(alpha)
     rates = [_Rate(math.log(odds), -math.log1p(limit * (odds - 1))) for odds in ODDS]
     highest = Rise(share=0.0, first=0, last=max(0, len(blocks) - 1))
+    if not any(block.events for block in blocks):
+        return highest
     for number, block in enumerate(blocks):
         begins = math.log(0.5 if number == 0 else 0.5 / (BLOCKS - 1))
         most = enough * min(MOST, block.seconds / persistence)
