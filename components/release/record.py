@@ -45,6 +45,7 @@ WAYS_BACK = ("rollback", "recovery")
 REVIEW_AFTER = timedelta(hours=24)
 REMEMBERED = 10
 OPTIONAL = ("kind", "decided_at", "identity", "approved", "stack", "language")  # of an opening
+SMOKE = "smoke"
 ROLL = "roll-"  # begins the name of the step that puts a release on an instance or a further process
 
 
@@ -96,6 +97,7 @@ class Release:
     done: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # step → its data
     seconds: Mapping[str, float] = field(default_factory=dict)  # step → how long it took
     ended: Mapping[str, str] = field(default_factory=dict)  # step → when it was done
+    left: tuple[str, ...] = ()  # instances and processes that have what ran before again, since their step
     told: tuple[str, ...] = ()  # of which events receivers were notified, besides by the step notify
     watching: Mapping[str, Any] | None = None  # what the watch said at its beginning
     breached: Mapping[str, Any] | None = None  # what the watch's first breach said
@@ -160,6 +162,8 @@ def _after(release: Release, entry: Entry) -> Release:
             "seconds": {**release.seconds, entry.step: entry.seconds or 0.0},
             "ended": {**release.ended, entry.step: entry.time},
         }
+        if entry.step.startswith((ROLL, SMOKE)):  # which those that were reached before must serve
+            changes["left"] = ()
     elif entry.event == "notified":
         changes = {"told": (*release.told, entry.data.get("event", "failed"))}
     elif entry.event == "watch started":
@@ -184,6 +188,8 @@ def _after(release: Release, entry: Entry) -> Release:
         changes = {"verdict": "failed", "closed_at": entry.time}
     elif entry.event == "release succeeded":
         changes = {"verdict": "succeeded", "closed_at": entry.time, "error": None, "failed_step": None}
+    if entry.event == "step failed":  # also of what has succeeded before
+        changes["left"] = (*release.left, *entry.data.get("left", ()))
     return Release(**{**vars(release), **changes})
 
 
@@ -202,12 +208,12 @@ def has_succeeded(known: Sequence[Release], image: str) -> bool:
 
 
 def serving(known: Sequence[Release]) -> dict[str, Release]:
-    """Instance or process → the release that was put there last and passed its gate."""
+    """Instance or process → the release that was put there last, passed its gate, and was not taken away."""
     return {
-        step.removeprefix(ROLL): release
+        name: release
         for release in known
         for step in release.done
-        if step.startswith(ROLL)
+        if step.startswith(ROLL) and (name := step.removeprefix(ROLL)) not in release.left
     }
 
 

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from components.release import previous, record
 from components.release.measures import VISITORS_CAUSE
 from components.release.messages import phrase
-from components.release.record import ROLL, WAYS_BACK, Release
-
-SMOKE = "smoke"
+from components.release.record import ROLL, SMOKE, WAYS_BACK, Release
 
 
 @dataclass(frozen=True, kw_only=True)

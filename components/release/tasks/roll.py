@@ -41,7 +41,9 @@ def hold(context: Context, release: Release, names: Iterable[str]) -> None:
         roll(context, release, name)
         if fault := falls(context, name, wanted):
             left = put_back(context, name, deployment_before(context, name, wanted))
-            raise StepFailed(f"{name} does not keep serving {wanted.version} ({fault}); {left}.")
+            raise StepFailed(
+                f"{name} does not keep serving {wanted.version} ({fault}); {left}.", {"left": [name]}
+            )
 
 
 def comes_back(context: Context, name: str, wanted: Deployment) -> bool:
@@ -87,7 +89,7 @@ def roll(context: Context, release: Release, name: str) -> Mapping[str, Any]:
     except BaseException as fault:
         left = put_back(context, name, before)
         show_traceback(fault, context.masking())
-        data = getattr(fault, "data", None)
+        data = {**getattr(fault, "data", {}), "left": [name]}  # also where its own step was done before
         raise StepFailed(f"{describe(fault).rstrip('.')}; {left}.", data) from fault
     print(f"{name}: serves {wanted.version}", flush=True)
     return {"changed": True, "before": before.version if before else None, **verified}

@@ -88,6 +88,25 @@ def test_a_failure_says_where_why_what_serves_and_the_way_out(operations: StandI
     assert "\n" not in told.paragraph
 
 
+@pytest.mark.parametrize("operates", [True, False])
+def test_what_a_rewind_means_for_requests_is_told_to_everybody(
+    operations: StandInOperations, operates: bool
+) -> None:
+    released(operations, "v1")
+    made, release = opened(operations, "v1")
+
+    def told(news: News) -> str:
+        made.write("release failed" if news == "failed" else "release succeeded", release.id)
+        return notices.text(made, news, made.current(), operates=operates).paragraph
+
+    assert "reversed" not in told("failed")
+    perform(made, "rewind", lambda *_: {"reversed": ["loans.0003", "loans.0004"]})
+    until = "It reversed loans.0003, loans.0004: requests may fail until it serves on every instance."
+    assert until in told("failed")
+    since = "loans.0003, loans.0004: requests may have failed until it served on every instance."
+    assert since in told("rolled-back")
+
+
 def test_a_first_release_that_fails_has_no_way_back(operations: StandInOperations) -> None:
     made, release = failed(operations, after=None)
     body = notices.text(made, "failed", release).paragraph

@@ -250,6 +250,57 @@ def test_what_can_be_gone_back_to_is_never_pruned() -> None:
     assert found.image in record.reachable_images(known)
 
 
+def test_what_has_migrated_since_the_last_good_release_is_kept_for_its_rewind() -> None:
+    """Only they say what their migrations do. One that never began to migrate has none."""
+    book = Book()
+    book.run("1-v1:ok 2-v2:fail")
+    book.open("3-v3")
+    book.write("step failed", "3-v3", step="preflight", error="no.")
+    book.write("release failed", "3-v3")
+    book.open("4-v1")
+    known = record.releases(book.entries)
+    assert record.reachable_images(known) == {image("v1"), image("v2")}
+
+
+def test_what_has_left_migrations_applied_is_kept_however_many_releases_later() -> None:
+    book = Book()
+    book.open("2-v2")
+    book.write("step done", "2-v2", step="preflight", data={"pending": ["a.2"]})
+    book.write("release succeeded", "2-v2")
+    for number in range(3, 16):
+        book.open(f"{number}-v{number}")
+        book.write("step done", f"{number}-v{number}", step="rewind", data={"left_applied": ["a.2"]})
+        book.write("release succeeded", f"{number}-v{number}")
+    assert image("v2") in record.reachable_images(record.releases(book.entries))
+    book.open("16-v16")
+    book.write("release succeeded", "16-v16")
+    assert image("v2") not in record.reachable_images(record.releases(book.entries))
+
+
+def test_an_instance_that_a_release_was_taken_from_again_serves_what_it_was_given_back() -> None:
+    """Until the release goes on, which has it served there again before anything else is done."""
+    book = Book()
+
+    def served() -> dict[str, str]:
+        return {name: by.version for name, by in record.serving(record.releases(book.entries)).items()}
+
+    book.open("1-v1")
+    for name in ("instance-1", "instance-2"):
+        book.write("step done", "1-v1", step=f"roll-{name}")
+    book.open("2-v2")
+    book.write("step done", "2-v2", step="roll-instance-1")
+    assert served() == {"instance-1": "v2", "instance-2": "v1"}
+    book.write("step failed", "2-v2", step="roll-instance-2", error="no.", data={"left": ["instance-1"]})
+    assert served() == {"instance-1": "v1", "instance-2": "v1"}
+    book.write("step done", "2-v2", step="roll-instance-2")
+    assert served() == {"instance-1": "v2", "instance-2": "v2"}
+    book.write("release succeeded", "2-v2")
+    book.write("step failed", "2-v2", step="smoke", error="no.", data={"left": ["instance-2"]})
+    assert served() == {"instance-1": "v2", "instance-2": "v1"}
+    book.write("step done", "2-v2", step="smoke")
+    assert served() == {"instance-1": "v2", "instance-2": "v2"}
+
+
 @pytest.mark.parametrize("times", [1, 12])
 def test_one_image_released_often_does_not_drive_out_the_way_back(times: int) -> None:
     story = "1-v1:ok " + " ".join(f"{number}-v2:ok" for number in range(2, 2 + times))

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from components.release import gate
+from components.release import gate, record
 from components.release.context import Context, StepFailed
 from components.release.record import Release
 from components.release.running import perform
@@ -425,6 +425,7 @@ def test_what_dies_of_traffic_is_put_back_and_the_last_good_one_is_not_taken_out
         "instance-1 does not keep serving v2 (its process does not run); instance-1 serves v1 again."
     )
     assert {operations.slots[name].runs for name in NAMES} == {of(first)}
+    assert {release.version for release in record.serving(made.releases()).values()} == {"v1"}
     assert "instance-2" not in [call[1] for call in operations.acted("drain", "replace")]
 
 
