@@ -25,6 +25,7 @@ _BASES = {
     "slow": "v2",  # answers after five seconds, but for /healthz/
     "slow-migration": "v2",  # its migration takes twenty seconds
     "dies": "v1",  # passes every check, and ends at its first request through a balancer
+    "worse": "v1",  # passes every check, and fails a fifth of its visitors' requests
 }
 TAGS = tuple(_BASES)
 _GENERATED = shutil.ignore_patterns(
