@@ -17,6 +17,7 @@ from components.local.cache import Cache, CacheArgs
 from components.local.database import Database, DatabaseArgs
 from components.local.edge import Edge, EdgeArgs, Probe
 from components.local.gunicorn import cores
+from components.local.pages import Pages, PagesArgs
 from components.local.processes import Supervisor, SupervisorArgs
 from components.local.secrets import Vault, VaultArgs
 from components.local.server import Server
@@ -103,6 +104,21 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
         ),
         pulumi.ResourceOptions(depends_on=[database, cache]),
     )
+    pages = []
+    if (logbook := settings.logbook) is not None:
+        pages.append(
+            Pages(
+                "pages",
+                PagesArgs(
+                    state=state,
+                    path=logbook.path,
+                    user=logbook.user,
+                    secret=logbook.secret,
+                    secret_version=vault.versions.apply(lambda known: known.get(logbook.secret)),
+                ),
+                supervised,
+            )
+        )
     edge = Edge(
         "edge",
         EdgeArgs(
@@ -116,8 +132,9 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
                 headers=app.probe.headers,
                 timeout_seconds=app.probe.timeout_seconds,
             ),
+            logbook=logbook.path if logbook else None,
         ),
-        pulumi.ResourceOptions(depends_on=[slots]),
+        pulumi.ResourceOptions(depends_on=[slots, *pages]),
     )
 
     attendants = (

@@ -42,7 +42,7 @@ PLACEHOLDERS = (
 )
 # Set for every process by the target itself.
 RESERVED_VARIABLES = ("DJANGO_SETTINGS_MODULE", "PATH", "HOME")
-RESERVED_PROCESSES = ("web", "manage", "database", "cache", "edge", "attendant", "previous")
+RESERVED_PROCESSES = ("web", "manage", "database", "cache", "edge", "pages", "attendant", "previous")
 
 
 class SettingsError(Exception):
@@ -346,6 +346,18 @@ class Review(Section):
     volumes: dict[VolumeName, Volume] = accepts("a map from names to volumes, at least one", min_length=1)
 
 
+class Logbook(Section):
+    """Where the logbook's pages are below the public address, and whose password opens them."""
+
+    path: str = accepts(
+        "a path such as /.relevo/logbook/, which begins and ends with / and is not / itself",
+        pattern=r"^/(?:\.?[A-Za-z0-9_~-][A-Za-z0-9._~-]*/)+$",
+        default="/.relevo/logbook/",
+    )
+    user: str = accepts("a name of letters, digits and ._-", pattern=r"^[A-Za-z0-9._-]+$", default="relevo")
+    secret: SecretName
+
+
 class Pipeline(Section):
     """Where CI says how a revision stands. `token` names a secret, else a variable where `pulumi up` runs.
 
@@ -452,6 +464,7 @@ class Settings(Section):
     limits: Limits = Limits()
     watch: Watch = Watch()
     review: Review | None = None  # None: people look at the volumes
+    logbook: Logbook | None = None  # None: its pages are written, and not served
     pipeline: Pipeline | None = None  # None: only the run that relevo build records
     notify: Annotated[tuple[Notification, ...], accepts("a list of receivers", strict=False)] = (
         Notification(console=True),
@@ -501,6 +514,12 @@ class Settings(Section):
                     f"is {receiver.apprise_secret}, which is not among relevo:secrets",
                     "declare it there with generate: false",
                 )
+        if self.logbook is not None and self.logbook.secret not in self.secrets:
+            raise at(
+                "logbook.secret",
+                f"is {self.logbook.secret}, which is not among relevo:secrets",
+                "declare it there",
+            )
         password = self.database.server_secret
         if password is not None and (password not in self.secrets or self.secrets[password].generate):
             raise at(
@@ -524,6 +543,12 @@ class Settings(Section):
             if self.azure is None:
                 raise at("azure", "is missing, but target is azure", "add it, as docs/azure.md says")
             azure_rules.check(self, self.azure)
+            if self.logbook is not None:
+                raise at(
+                    "logbook",
+                    "is given, but on Azure the pages are in the storage account, for whom its roles let in",
+                    "remove it",
+                )
         elif self.azure is not None:
             raise at("azure", f"is given, but target is {self.target}", "remove it, or set target to azure")
         return self

@@ -27,12 +27,13 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeSettings:
-    """`instances`: name → port."""
+    """`instances`: name → port. `logbook`: the path below which the page server answers; None: nowhere."""
 
     port: int
     stats_port: int
     instances: Mapping[str, int]
     probe: Probe
+    logbook: str | None = None
 
     @property
     def probe_headers(self) -> dict[str, str]:

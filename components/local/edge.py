@@ -69,6 +69,7 @@ def _settings(inputs: Properties) -> EdgeSettings:
         stats_port=inputs["stats_port"],
         instances=inputs["instances"],
         probe=Probe(**inputs["probe"]),
+        logbook=inputs.get("logbook"),
     )
 
 
@@ -83,13 +84,14 @@ class LoadBalancer(Resource, module="relevo", name="Edge"):
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeArgs:
-    """`instances`: name → port of each that may get requests."""
+    """`instances`: name → port of each that may get requests. `logbook`: the path of the pages, if any."""
 
     state: pulumi.Input[str]
     port: pulumi.Input[int]
     stats_port: pulumi.Input[int]
     instances: Mapping[str, pulumi.Input[int]]
     probe: Probe
+    logbook: str | None = None
 
 
 class Edge(pulumi.ComponentResource):
@@ -106,6 +108,7 @@ class Edge(pulumi.ComponentResource):
                 "stats_port": args.stats_port,
                 "instances": dict(args.instances),
                 "probe": {**asdict(args.probe), "headers": dict(args.probe.headers)},
+                "logbook": args.logbook,
                 "url": None,
             },
             pulumi.ResourceOptions(parent=self),

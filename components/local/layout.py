@@ -115,6 +115,11 @@ class Layout:
         return self.root / "handed-over.json"
 
     @property
+    def page_server(self) -> Path:
+        """What serves `pages`."""
+        return self.root / "pages"
+
+    @property
     def ports(self) -> Path:
         return self.root / "ports.json"
 
@@ -149,6 +154,7 @@ class Layout:
             self.media,
             self.backups,
             self.logbook,
+            self.page_server,
         )
 
     def make(self) -> None:

@@ -15,6 +15,8 @@ def marker(process: psutil.Process, layout: Layout) -> str:
     """Its mark; "" without one. Raises `psutil.Error` for a process that is gone, or another user's."""
     found = process.environ().get(MARKER, "")
     # nginx writes its title over its environment; it stays in the folder that it was started in.
-    if not found and process.name() == "nginx" and Path(process.cwd()) == layout.edge.resolve():
-        return layout.marker(layout.edge.name)
+    if not found and process.name() == "nginx":
+        folders = (layout.edge, layout.page_server)
+        here = Path(process.cwd())
+        return next((layout.marker(folder.name) for folder in folders if here == folder.resolve()), "")
     return found

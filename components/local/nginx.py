@@ -33,6 +33,7 @@ from components.local import durable
 from components.local.balancer import PROGRAM, READY_SECONDS, UNAVAILABLE, EdgeSettings, unready
 from components.local.environment import HOST
 from components.local.layout import Layout
+from components.local.page_server import SOCKET as PAGES_SOCKET
 from components.local.rotation import Rotation
 from components.local.supervisor import Program, Supervisor
 from components.target import TargetError
@@ -43,7 +44,7 @@ POLL_SECONDS = 0.05
 LEAVE_SECONDS = 5.0
 
 
-def configuration(settings: EdgeSettings, *, rotation: Collection[str], revision: str) -> str:
+def configuration(settings: EdgeSettings, *, sockets: Path, rotation: Collection[str], revision: str) -> str:
     """The text of nginx.conf. Its relative paths are below the prefix, the edge's folder."""
     serving = [name for name in settings.instances if name in rotation]
     loaded = json.dumps({"revision": revision, "rotation": serving})
@@ -61,7 +62,7 @@ def configuration(settings: EdgeSettings, *, rotation: Collection[str], revision
             "error_log stderr notice;",
             "events { worker_connections 4096; }",
             "http {",
-            *(f"    {line}" for line in _http(settings, serving)),
+            *(f"    {line}" for line in _http(settings, serving, sockets)),
             "    server {",
             f"        listen {HOST}:{settings.stats_port};",
             "        access_log off;",
@@ -75,7 +76,7 @@ def configuration(settings: EdgeSettings, *, rotation: Collection[str], revision
     )
 
 
-def _http(settings: EdgeSettings, serving: Collection[str]) -> list[str]:
+def _http(settings: EdgeSettings, serving: Collection[str], sockets: Path) -> list[str]:
     forward = "return 503;"
     upstream = []
     if serving:
@@ -145,6 +146,7 @@ def _http(settings: EdgeSettings, serving: Collection[str]) -> list[str]:
         "        proxy_next_upstream off;",
         f"        {forward}",
         "    }",
+        *(_logbook(settings.logbook, sockets) if settings.logbook else []),
         "    location = /.relevo/unavailable {",
         "        internal;",
         f"        alias {ERROR_PAGE};",
@@ -153,6 +155,20 @@ def _http(settings: EdgeSettings, serving: Collection[str]) -> list[str]:
         "        add_header Retry-After 5 always;",
         "    }",
         "}",
+    ]
+
+
+def _logbook(path: str, sockets: Path) -> list[str]:
+    """Who reads the logbook is no visitor of the application, whose log is of visitors."""
+    return [
+        f"    location = {path.removesuffix('/')} {{",
+        "        absolute_redirect off;",
+        f"        return 302 {path};",
+        "    }",
+        f"    location ^~ {path} {{",
+        "        access_log off;",
+        f'        proxy_pass "http://unix:{sockets / PAGES_SOCKET}";',
+        "    }",
     ]
 
 
@@ -240,11 +256,15 @@ class Nginx:
     def _render(self) -> None:
         settings = self._rotation.settings
         if settings is not None:
-            text = configuration(settings, rotation=self._rotation.names, revision=self._revision(settings))
+            text = self._text(settings, revision=self._revision(settings))
             durable.write(self._layout.edge / FILE, text)
 
+    def _text(self, settings: EdgeSettings, *, revision: str) -> str:
+        rotation, sockets = self._rotation.names, self._layout.sockets
+        return configuration(settings, sockets=sockets, rotation=rotation, revision=revision)
+
     def _revision(self, settings: EdgeSettings) -> str:
-        text = configuration(settings, rotation=self._rotation.names, revision="")
+        text = self._text(settings, revision="")
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     # -- the process -----------------------------------------------------------------------------------

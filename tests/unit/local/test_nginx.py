@@ -26,7 +26,7 @@ SETTINGS = EdgeSettings(
 
 
 def text(rotation: Collection[str], settings: EdgeSettings = SETTINGS) -> str:
-    return configuration(settings, rotation=rotation, revision="abc")
+    return configuration(settings, sockets=Path("/run"), rotation=rotation, revision="abc")
 
 
 @pytest.mark.parametrize("rotation", [set(), {"instance-2"}, {"instance-1", "instance-2"}])
