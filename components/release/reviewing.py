@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from statistics import NormalDist, fmean, variance
+from statistics import NormalDist, fmean, median, variance
 from typing import Any, Literal
 
 Span = tuple[datetime, datetime]
@@ -93,8 +93,8 @@ def judge(counts: Counts, *, tolerance_percent: float) -> Judged:
     if forecast is None:
         return Judged(verdict="not enough data", **told)
     expected, (lowest, highest) = forecast.expected, forecast.within()
-    # What such a span has had before is no news, whatever the model makes of it.
-    low, high = min(lowest, *counts.weeks, expected), max(highest, *counts.weeks, expected)
+    # What such a span usually had is no news, whatever the model makes of it.
+    low, high = min(lowest, *forecast.weeks, expected), max(highest, *forecast.weeks, expected)
     change = 100 * (counts.after - expected) / expected
     verdict: Verdict = "stable" if lowest > expected * SEEN else "not enough data"
     if not low <= counts.after <= high and abs(change) > tolerance_percent:
@@ -125,6 +125,7 @@ class _Forecast:
     """
 
     expected: float
+    weeks: tuple[int, ...]  # what those had that it follows from
     known: float
     learned: float
     weight: int
@@ -144,29 +145,47 @@ class _Forecast:
 
 
 def _forecast(counts: Counts) -> _Forecast | None:
-    """None: too little is known. Weeks before the first data are passed over."""
-    weeks = list(zip(counts.weeks, counts.weeks_before, strict=True))
-    if not weeks and counts.before:  # a stack that has no weekly pattern
+    """None: too little is known."""
+    if not counts.weeks and counts.before:  # a stack that has no weekly pattern
         learned = 2 * ORDINARY**2
-        return _Forecast(expected=counts.before, known=1 / counts.before, learned=learned, weight=BELIEVED)
-    while weeks and not any(weeks[-1]):
-        weeks.pop()
+        return _Forecast(
+            expected=counts.before, weeks=(), known=1 / counts.before, learned=learned, weight=BELIEVED
+        )
+    weeks = _usual(list(zip(counts.weeks, counts.weeks_before, strict=True)))
     after, before = sum(pair[0] for pair in weeks), sum(pair[1] for pair in weeks)
     if not after:
         return None
     number = len(weeks)
     levels = _learned(_beyond_chance([sum(pair) for pair in weeks]), number - 1)
     days = _learned(_beyond_pattern(weeks, after / (after + before)), number - 1)
-    believed = levels / (levels + days + number / before) if before else 0.0
+    if not before or _unlike(counts.before, before / number, 1.0):
+        believed = 0.0  # an outage or a holiday: no level
+    else:
+        believed = levels / (levels + days + number / before)
     level = 1 + believed * (counts.before * number / before - 1) if before else 1.0
     return _Forecast(
         expected=after / number * level,
+        weeks=tuple(pair[0] for pair in weeks),
         known=1 / after + (believed**2 / before if before else 0.0),
         # of the day itself, of this week's level, and of both in the weeks that make the pattern
         learned=days * (1 + (1 + believed**2) / number)
         + levels * ((1 - believed) + (1 - believed) ** 2 / number),
         weight=BELIEVED + number - 1,
     )
+
+
+def _usual(weeks: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Without those before the first data, and without those that a holiday or an outage has torn apart."""
+    while weeks and not any(weeks[-1]):
+        weeks.pop()
+    ratio = median((one + 0.5) / (other + 0.5) for one, other in weeks) if weeks else 1.0
+    return [pair for pair in weeks if not _unlike(*pair, ratio)]
+
+
+def _unlike(one: float, other: float, ratio: float) -> bool:
+    """Whether one is more than twice or less than half of `ratio` times the other, and not by chance."""
+    chance = math.sqrt(1 / (one + 0.5) + 1 / (other + 0.5))
+    return abs(math.log((one + 0.5) / (other + 0.5) / ratio)) > max(math.log(2), 4 * chance)
 
 
 def _beyond_chance(counts: Sequence[int]) -> float | None:
