@@ -200,6 +200,26 @@ def recover(stack: StackOption = "local") -> None:
     recovery.recover(Project.here(), stack, say=say)
 
 
+@app.command("watch")
+def watch_(
+    stack: StackOption = "local",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For scripts: only the result, at the end.")
+    ] = False,
+) -> None:
+    """Watch the last release against the hour before it.
+
+    A local stack is watched without it, too. The exit status is 1 where something rose that should not.
+    """
+    from relevo import watch
+
+    found = watch.watch(Project.here(), stack, quietly=as_json, say=say)
+    if as_json:
+        print(json.dumps(found, indent=2))
+    if found["verdict"] == "breached":
+        raise typer.Exit(1)
+
+
 @app.command()
 def status(stack: StackOption = "local") -> None:
     """Show what runs, the last release, and what to try next."""

@@ -1,0 +1,213 @@
+"""The watch over a stack's last release: live in a terminal, in plain lines elsewhere, its result at the end.
+
+A local stack has an attendant that watches, and what is shown is what it sees; of a stack elsewhere this is
+the watch itself, which records what it finds and comes back where the stack asks for that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from components.release import recovery as recoveries
+from components.release import watch as watches
+from components.release.context import Context
+from components.release.logbook import now
+from components.release.messages import phrase
+from components.release.record import Release
+from components.release.watch import Watch
+from components.release.watching import Judgement
+from components.target import TargetError
+from relevo import operating, pin, recovery
+from relevo.errors import RelevoError
+from relevo.project import Project
+
+Data = Mapping[str, Any]  # of an entry `watch done`
+BARS = "▁▂▃▄▅▆▇█"
+WIDTH = 60  # of a sparkline
+ATTENDED_SECONDS = 30.0  # after its end, within which an attendant has said what it found
+LINE_SECONDS = 60.0  # between plain lines
+
+
+def watch(project: Project, stack: str, *, quietly: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    """The entry `watch done` of the last release, with its `release` and `version`, once there is one.
+
+    `quietly`: nothing is shown. Raises `RelevoError` where there is nothing to watch.
+    """
+    settings = project.settings(stack)
+    context = operating.context(project, stack)
+    release = _watched(context, stack)
+    comes_back = settings.on_failure == "rollback"
+    if release.watched is None:
+        with _shown(release, quietly=quietly) as show:
+            if settings.target == "local":
+                data = _follow(context, release, show, say)
+            else:
+                watches.watch(
+                    context, release, clock=now, sleep=time.sleep, until_breach=comes_back, show=show
+                )
+                data = _again(context, release).watched
+    else:
+        data = release.watched
+    assert data is not None
+    if not quietly:
+        Console().print(_picture(release, data))
+    if settings.target != "local" and comes_back and data["verdict"] == "breached":
+        _come_back(project, stack, context, say)
+    return {"release": release.id, "version": release.version, **data}
+
+
+def _watched(context: Context, stack: str) -> Release:
+    if context.spec.watch is None:
+        raise RelevoError(
+            f"relevo:watch.minutes of stack {stack} is 0, but only what is watched can be shown; set it, and "
+            f"release."
+        )
+    known = context.releases()
+    due = watches.due(known, context.spec.watch)
+    release = due or (known[-1] if known else None)
+    if release is None or (due is None and release.watched is None):
+        raise RelevoError(
+            f"the last release of stack {stack} has not succeeded, but only one that serves is watched; see "
+            f"relevo status --stack {stack}."
+        )
+    return release
+
+
+def _follow(
+    context: Context, release: Release, show: Callable[[Watch, Judgement], None], say: Callable[[str], None]
+) -> Data:
+    """What the attendant records at the end. Meanwhile the same is read here, and shown."""
+    assert context.spec.watch is not None
+    view = Watch(context, release, context.spec.watch)
+    try:
+        while True:
+            judgement = view.look(now())
+            show(view, judgement)
+            if (recorded := _again(context, release).watched) is not None:
+                return recorded
+            if (now() - view.spans.until).total_seconds() > ATTENDED_SECONDS:
+                say("the attendant has not recorded the end of the watch; see relevo status and relevo start")
+                return judgement.done()
+            time.sleep(min(view.wait(now()), 5.0))
+    except KeyboardInterrupt:
+        raise RelevoError(
+            "not shown any more; the attendant goes on watching, and relevo watch shows it again."
+        ) from None
+    except TargetError as fault:
+        raise RelevoError(f"the watch cannot be shown: {fault}") from None
+
+
+def _again(context: Context, release: Release) -> Release:
+    return next(other for other in context.releases() if other.id == release.id)
+
+
+def _come_back(project: Project, stack: str, context: Context, say: Callable[[str], None]) -> None:
+    due = recoveries.due(context.releases(), pin.pinned(project.configuration(stack)))
+    if isinstance(due, str):
+        say(f"{due}.")
+    else:
+        recovery.recover(project, stack, say=say, context=context)
+
+
+# -- what is shown -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _shown(release: Release, *, quietly: bool) -> Iterator[Callable[[Watch, Judgement], None]]:
+    console = Console()
+    if quietly:
+        yield lambda *_: None
+    elif console.is_terminal:
+        with Live(console=console, refresh_per_second=2, transient=True) as live:
+
+            def draw(view: Watch, judgement: Judgement) -> None:
+                live.update(Group(_progress(view, now()), _picture(release, judgement.done())))
+
+            yield draw
+    else:
+        yield _lines(release)
+
+
+def _lines(release: Release) -> Callable[[Watch, Judgement], None]:
+    """A line at the beginning, every minute, and whenever another measure is breached."""
+    told: list[tuple[float, Sequence[str]]] = []
+
+    def line(view: Watch, judgement: Judgement) -> None:
+        spent = (now() - view.spans.since).total_seconds()
+        if told and told[-1][1] == judgement.breached and spent < told[-1][0] + LINE_SECONDS:
+            return
+        told.append((spent, judgement.breached))
+        measures = ", ".join(f"{name} {measure.found}" for name, measure in judgement.measures.items())
+        worse = f"; BREACHED: {', '.join(judgement.breached)}" if judgement.breached else ""
+        print(
+            f"[{_clock(spent)} of {_clock(view.minutes * 60)}] {release.version}: "
+            f"{judgement.requests} requests, {measures}{worse}",
+            flush=True,
+        )
+
+    return line
+
+
+def _progress(view: Watch, at: datetime) -> RenderableType:
+    total = (view.spans.until - view.spans.since).total_seconds()
+    spent = min(max((at - view.spans.since).total_seconds(), 0.0), total)
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(
+        ProgressBar(total=total, completed=spent, width=WIDTH - 14), f"{_clock(spent)} of {_clock(total)}"
+    )
+    return bar
+
+
+def _picture(release: Release, data: Data) -> RenderableType:
+    """A curve of requests and of failed ones, the measures, and the exceptions that weigh most."""
+    breached = data["verdict"] == "breached"
+    style = "bold red" if breached else "green" if data["verdict"] == "quiet" else "yellow"
+    parts: list[RenderableType] = [
+        Text.assemble(
+            (release.version, "bold"),
+            f" ({release.id})  {data['requests']} requests  ",
+            (data["verdict"], style),
+        ),
+        Text(data["why"]),
+    ]
+    if curve := data["curve"]:
+        requests = [point[1] for point in curve]
+        failed = [point[3] / point[1] if point[1] else 0.0 for point in curve]
+        lines = Table.grid(padding=(0, 1))
+        lines.add_row("requests", _spark(requests), f"up to {max(requests)}")
+        lines.add_row("5xx", Text(_spark(failed), style="red"), f"up to {max(failed):.1%}")
+        parts.append(lines)
+    table = Table("measure", "now", "before", "", box=None, pad_edge=False, header_style="dim")
+    for name, measure in data["measures"].items():
+        verdict = Text("BREACHED", style="bold red") if measure["breached"] else Text("")
+        table.add_row(phrase("en", name), measure["found"], measure["before"], verdict)
+    parts.append(table)
+    if data["exceptions"]:
+        kinds = Table("exceptions", "now", "before", box=None, pad_edge=False, header_style="dim")
+        for kind in data["exceptions"][:5]:
+            kinds.add_row(Text(kind["title"]), str(kind["count"]), str(kind["before"]))
+        parts.append(kinds)
+    return Group(*parts)
+
+
+def _spark(values: Sequence[float]) -> str:
+    """At most `WIDTH` bars, each the highest of those that it stands for."""
+    size = -(-len(values) // WIDTH)
+    heights = [max(values[at : at + size]) for at in range(0, len(values), size)]
+    top = max(heights) or 1
+    return "".join(BARS[round(height / top * (len(BARS) - 1))] for height in heights)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(max(0, int(seconds)), 60)
+    return f"{minutes:02}:{rest:02}"
