@@ -96,7 +96,8 @@ class Absent:
         if name in {absent}:
             raise ImportError(name)
 sys.meta_path.insert(0, Absent())
-import components.azure.inside, components.azure.handed_over, components.release.tasks.review
+import components.azure.inside, components.azure.handed_over
+import components.release.tasks.review, components.release.pages.publishing
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
