@@ -7,28 +7,42 @@ python -m components.release.tasks.manage after-migrate 1      the first of rele
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 from components.release.context import Context, StepFailed
-from components.release.plan import pending
+from components.release.plan import Key, pending
 from components.release.record import Release
 from components.release.running import main
+from components.release.tasks.backup import further
 from components.target import Completed
 
 TRACEBACK = "Traceback (most recent call last):"
 LONGEST_REASON = 300
+# What psycopg raises, by its own name or Django's, where the server does not let it or is gone ("errors").
+NOT_LET = ("OperationalError", "InterfaceError")
 
 
 def manage(context: Context, release: Release, arguments: Sequence[str]) -> Completed:
     """Run it to its end, which must be good."""
     done = context.operations.manage(context.spec.image, arguments, release=release.id)
     if done.status != 0:
-        raise StepFailed(
-            f"manage.py {' '.join(arguments)} exited {done.status} ({reason(done.output)}); "
-            f"correct it, build and pin anew."
-        )
+        why = reason(done.output)
+        raise StepFailed(f"manage.py {' '.join(arguments)} exited {done.status} ({why}); {remedy(why)}.")
     return done
+
+
+def remedy(why: str) -> str:
+    """What the database did not let it do, no other artefact does either."""
+    if why.partition(":")[0].rpartition(".")[2] in NOT_LET:
+        return (
+            "run pulumi up again, which goes on from here, once the database answers and no other session "
+            "holds what it needs"
+        )
+    return "correct it, build and pin anew"
 
 
 def reason(output: str) -> str:
@@ -56,13 +70,30 @@ def migrate(context: Context, release: Release) -> Mapping[str, Any]:
     applying = pending(manifest, before)
     if not applying:
         print("nothing to migrate", flush=True)
+    taken = backup(context, release, before) if applying else None
     manage(context, release, ["migrate", "--plan"])
     manage(context, release, ["migrate", "--noinput"])
     rows = {key for migration in applying for key in (migration.key, *migration.replaces)}
     return {
         "applied": [str(migration) for migration in applying],
         "schema": sorted(f"{app}.{name}" for app, name in before | rows),
+        **({"backup": taken} if taken else {}),
     }
+
+
+def backup(context: Context, release: Release, applied: Set[Key]) -> str | None:
+    """The name of another one, for a release that goes on when its own is older than the stack accepts.
+
+    It takes the place of that in the record, and so in what a way back names, unless the schema has changed
+    since: then only the first has none of these migrations.
+    """
+    limit, began = timedelta(hours=context.spec.backup_max_age_hours), time.monotonic()
+    if "backup" not in release.done or (newer := further(context, release, older_than=limit)) is None:
+        return None
+    if release.done["preflight"]["schema"] == sorted(f"{app}.{name}" for app, name in applied):
+        seconds = time.monotonic() - began
+        context.write("step done", release.id, step="backup", seconds=seconds, data=asdict(newer))
+    return newer.name
 
 
 def collectstatic(context: Context, release: Release) -> Mapping[str, Any]:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from components.release import django_plan, record
+from components.release import django_plan
 from components.release.context import Context, StepFailed
-from components.release.logbook import now
 from components.release.record import Release
 from components.release.rollback import Rewind
 from components.release.running import main
 from components.release.schema import Schema
+from components.release.tasks.backup import further
 from components.release.tasks.manage import reason
 
 AS_FRESH = timedelta(hours=1)  # a backup as good as one that is taken now
@@ -57,13 +57,8 @@ def backup(context: Context, release: Release) -> str | None:
             f"the record has no verified backup of release {release.id}, but a rewind needs one; "
             f"run pulumi up from the step backup on."
         )
-    taken = release.done["backup"]
-    if now() - datetime.fromisoformat(taken["taken_at"]) < AS_FRESH:
-        return None
-    kept = {*record.reachable_backups(context.releases()), taken["name"]}
-    newer = context.operations.backup(f"{release.id}-{now():%Y%m%dT%H%M%SZ}", kept=kept)
-    print(f"backup {newer.name}: {newer.bytes} bytes, verified, as that of the release is old", flush=True)
-    return newer.name
+    newer = further(context, release, older_than=AS_FRESH)
+    return newer.name if newer else None
 
 
 def require_same_plan(context: Context, release: Release, rewind: Rewind) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from components.release import record
 from components.release.context import SPEC, TARGET, StepFailed
+from components.release.logbook import now
+from components.release.running import perform
 from components.release.spec import Commands
 from components.release.tasks import manage
 from components.target import Completed
@@ -17,6 +22,7 @@ COMMANDS = Commands(
     before_collectstatic=(),
     after_collectstatic=(("warm",),),
 )
+PENDING = {"pending": ["loans.0002_location", "loans.0003_rename"]}
 
 
 def ran(operations: StandInOperations) -> list[str]:
@@ -49,6 +55,70 @@ def test_migrate_shows_its_plan_first_and_records_what_it_applied(operations: St
     }
     assert ran(operations) == ["migrate --plan", "migrate --noinput"]
     assert operations.applied == {("loans", "0001_initial"), ("loans", "0002_location")}
+
+
+@pytest.mark.parametrize(
+    ("hours", "applied_since", "another", "named"),
+    [
+        pytest.param(23, False, False, "first", id="it goes on soon"),
+        pytest.param(25, False, True, "another", id="much later"),
+        pytest.param(25, True, True, "first", id="much later, with a migration applied before it failed"),
+    ],
+)
+def test_a_release_that_goes_on_much_later_takes_another_backup_before_it_migrates(
+    operations: StandInOperations, hours: int, applied_since: bool, another: bool, named: str
+) -> None:
+    """A way back names the newest that has none of the migrations."""
+    released(operations, "v1")
+    made, release = opened(operations, "v3", accept_incompatible="v3")
+    operations.backup("before", kept=())
+    made.write("step done", release.id, step="preflight", data={**PENDING, "schema": ["loans.0001_initial"]})
+    at = now() - timedelta(hours=hours)
+    first = {"name": release.id, "verified": True, "taken_at": at.isoformat(timespec="seconds")}
+    made.write("step done", release.id, step="backup", data=first)
+    if applied_since:
+        operations.applied.add(("loans", "0002_location"))
+    operations.calls.clear()
+    found = perform(made, "migrate", manage.migrate)
+    assert [call[0] for call in operations.acted("backup", "manage")] == [
+        *(["backup"] if another else []),
+        "manage",
+        "manage",
+    ]
+    taken = operations.backups[-1].name if another else None
+    assert found.get("backup") == taken
+    backup = record.backup_without(made.releases(), PENDING["pending"])
+    assert backup == (taken if named == "another" else release.id)
+
+
+def test_what_has_nothing_to_migrate_takes_no_other_backup(operations: StandInOperations) -> None:
+    released(operations, "v1")
+    made, release = opened(operations, "v1")
+    old = {"name": release.id, "verified": True, "taken_at": "2020-01-01T00:00:00+00:00"}
+    made.write("step done", release.id, step="backup", data=old)
+    perform(made, "migrate", manage.migrate)
+    assert operations.acted("backup") == []
+
+
+@pytest.mark.parametrize(
+    ("last", "remedy"),
+    [
+        ("django.db.utils.OperationalError: canceling statement due to lock timeout", "run pulumi up again"),
+        ("psycopg.OperationalError: connection failed: Connection refused", "run pulumi up again"),
+        ("django.db.utils.InterfaceError: the connection is closed", "run pulumi up again"),
+        ("django.db.utils.ProgrammingError: column x does not exist", "correct it, build and pin anew"),
+        ("loans.OperationalErrors: no", "correct it, build and pin anew"),
+    ],
+)
+def test_what_the_database_did_not_let_it_do_needs_no_other_artefact(
+    operations: StandInOperations, last: str, remedy: str
+) -> None:
+    output = f"Traceback (most recent call last):\n  File …\n{last}\n"
+    operations.completed["migrate"] = Completed(status=1, output=output, seconds=1)
+    made, release = opened(operations)
+    with pytest.raises(StepFailed) as caught:
+        manage.migrate(made, release)
+    assert f"({last}); {remedy}" in str(caught.value)
 
 
 def test_nothing_to_migrate_is_said(operations: StandInOperations, capsys) -> None:
