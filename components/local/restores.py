@@ -7,6 +7,8 @@ database is the application's, a switch was killed between the two, and is compl
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import shutil
 import tarfile
 import time
@@ -106,8 +108,34 @@ class Restores:
             return
         if media.is_dir() and not self._folder(live.instead_of).exists():
             media.rename(self._folder(live.instead_of))
-        self._folder(live.id).rename(media)
+        _put_in_place(self._folder(live.id), media)
         durable.sync_folder(media.parent)
+
+
+def _put_in_place(folder: Path, media: Path) -> None:
+    """Its new name, with what the site has written there while there was none.
+
+    It makes the folder anew for an upload, and each row of one is in the database that serves by now.
+    """
+    while True:
+        try:
+            folder.rename(media)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        for path in [path for path in media.rglob("*") if not path.is_dir()]:
+            place = folder / path.relative_to(media)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+        _remove_empty(media)
+
+
+def _remove_empty(folder: Path) -> None:
+    """All folders in it that are empty, and itself if it is one then."""
+    for path, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):  # the site writes there
+            Path(path).rmdir()
 
 
 def _files(folder: Path) -> dict[str, tuple[int, int]]:

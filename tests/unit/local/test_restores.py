@@ -104,6 +104,29 @@ def test_a_switch_that_was_killed_before_the_media_were_in_place_is_completed(
         assert (media(restores), media(restores, layout.media_beside(KEPT))) == (["a.txt"], ["b.txt"])
 
 
+def test_what_the_site_writes_between_the_two_renames_is_kept_and_hinders_nothing(
+    restores: Restores, databases: StandInRestoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload makes the folder that is not there, and its row is in the database that serves by now."""
+    live = restores.backups.layout.media
+    rename = Path.rename
+
+    def upload_after(path: Path, target: Path) -> Path:
+        done = rename(path, target)
+        if path == live:
+            (live / "photos" / "2026").mkdir(parents=True)
+            (live / "photos" / "2026" / "new.jpg").write_text("uploaded meanwhile")
+            (live / "empty").mkdir()
+        return done
+
+    monkeypatch.setattr(Path, "rename", upload_after)
+    restores.switch(LIVE, image=None)
+    assert sorted(media(restores)) == ["a.txt", "photos"]
+    assert (live / "photos" / "2026" / "new.jpg").read_text() == "uploaded meanwhile"
+    assert media(restores, restores.backups.layout.media_beside(KEPT)) == ["b.txt"]
+    assert not restores.backups.layout.media_beside(LIVE).exists()
+
+
 def test_media_beside_stay_while_their_database_is_not_the_applications(
     restores: Restores, databases: StandInRestoring
 ) -> None:
