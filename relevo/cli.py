@@ -221,11 +221,15 @@ def watch_(
 
 
 @app.command()
-def status(stack: StackOption = "local") -> None:
+def status(
+    stack: StackOption = "local",
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
     """Show what runs, the last release, and what to try next."""
     from relevo import situation
 
-    print("\n".join(situation.describe(situation.look(Project.here(), stack))))
+    found = situation.look(Project.here(), stack)
+    print(json.dumps(situation.as_json(found), indent=2) if as_json else "\n".join(situation.describe(found)))
 
 
 @app.command()
@@ -384,7 +388,8 @@ def logbook_(
     called: typer.Context,
     stack: StackOption = "local",
     steps: Annotated[bool, typer.Option("--steps", help="With every step of each release.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts: all of every entry.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts: all, and every entry.")] = False,
+    html: Annotated[Path | None, typer.Option("--html", help="Write its pages into this folder.")] = None,
 ) -> None:
     """List what is recorded of a stack.
 
@@ -395,8 +400,10 @@ def logbook_(
     from relevo import logbook
 
     written = logbook.read(Project.here(), stack)
-    if as_json:
-        print(json.dumps(logbook.entries(written), indent=2))
+    if html is not None:
+        print(logbook.draw(written, stack, html))
+    elif as_json:
+        print(json.dumps(logbook.told(written, stack), indent=2))
     else:
         print("\n".join(logbook.table(written, steps=steps)) or "nothing is recorded yet; try pulumi up")
 

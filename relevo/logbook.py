@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from components.local.layout import Layout
-from components.release import chain, reading, record
+from components.release import account, chain, reading, record
+from components.release.pages import rendering
 from components.release.record import Entry
 from relevo.errors import RelevoError
 from relevo.project import Project
@@ -38,6 +41,25 @@ def verified(written: bytes, *, head: str | None) -> list[str]:
         return [f"{found.count} entries without a hash; the next entry covers them, and begins the chain"]
     span = f"{found.began} to {found.ended}"
     return [f"ok: {found.count} entries, head {found.head}, {span}", *found.sealed]
+
+
+def told(written: bytes, stack: str) -> dict[str, Any]:
+    """What the pages show, and every entry; for machines (docs/logbook.md)."""
+    return {**asdict(account.of(written, stack=stack)), "entries": entries(written)}
+
+
+def draw(written: bytes, stack: str, folder: Path) -> Path:
+    """Write the pages into the folder; returns the first one. Raises `RelevoError` for what is no folder."""
+    for path, page in rendering.pages(account.of(written, stack=stack)).items():
+        file = folder / path
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(page)
+        except OSError as error:
+            raise RelevoError(
+                f"{file} cannot be written ({error.strerror}), but the pages go there; give another folder."
+            ) from None
+    return folder / rendering.FIRST
 
 
 def entries(written: bytes) -> list[dict[str, Any]]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 
 from components.local import control
-from components.release import record, restoration, return_time
+from components.local.layout import Layout
+from components.release import account, record, restoration, return_time
+from components.release.account import Back, ReleaseTold
 from components.release.context import Context
 from components.release.record import Entry, Release
 from components.release.review import overdue
@@ -48,6 +51,10 @@ class Situation:
     pinned_version: str | None
     half_restored: str | None = None  # what a restore that has no end has left, with the remedy
     review: str | None = None  # what there is to say of one that is overdue
+    told: ReleaseTold | None = None  # all that the record says of the last release
+    back: Back | None = None
+    logbook: str | None = None  # where the pages are; None: they are not served
+    password: str | None = None  # the file of their password
     here: bool = True  # on this machine, where its programs have logs and can be started
 
     @property
@@ -84,6 +91,10 @@ def look(project: Project, stack: str) -> Situation:
         pinned_version=stored.manifest.version if stored else None,
         half_restored=_half_restored(entries, stack),
         review=overdue(known, review_spec(settings), datetime.now(UTC)),
+        told=told(known, entries),
+        back=back(known, stack),
+        logbook=f"{url}{settings.logbook.path}" if url and settings.logbook else None,
+        password=str(Layout(state).secrets / settings.logbook.secret) if settings.logbook else None,
     )
 
 
@@ -107,8 +118,20 @@ def elsewhere(context: Context, stack: str, probe: Probe, pinned: str | None) ->
         pinned_version=version,
         half_restored=_half_restored(entries, stack),
         review=overdue(known, context.spec.review, datetime.now(UTC)),
+        told=told(known, entries),
+        back=back(known, stack),
         here=False,
     )
+
+
+def told(known: list[Release], entries: list[Entry]) -> ReleaseTold | None:
+    last = record.current(known)
+    return account.told(last, [entry for entry in entries if entry.release == last.id]) if last else None
+
+
+def back(known: list[Release], stack: str) -> Back | None:
+    target = record.rollback_target(known)
+    return account.back(target, stack) if target else None
 
 
 def _half_restored(entries: list[Entry], stack: str) -> str | None:
@@ -176,12 +199,54 @@ def describe(now: Situation) -> list[str]:
         lines.append(f"last release  {now.last.version} ({now.last.id}) {now.last.verdict}{where}{error}")
         if back := return_time.of(now.last):
             lines.append(f"went back     {back}, since {back.decided_at}")
+    if now.told:
+        lines += _after(now.told)
     if now.half_restored:
         lines.append(f"restore       {now.half_restored}")
     if now.review:
         lines.append(f"review        {now.review}; do it with relevo review --stack {now.stack}")
     lines.append(f"pinned        {_pinned(now)}")
+    if now.logbook:
+        lines.append(f"logbook       {now.logbook} (password: cat {now.password})")
     lines += [f"next          {step}" for step in next_steps(now)]
+    return lines
+
+
+def as_json(now: Situation) -> dict[str, Any]:
+    """For scripts; docs/logbook.md says what each field is."""
+    return {
+        "stack": now.stack,
+        "url": now.url,
+        "healthy": not now.health,
+        "health": now.health or None,
+        "programs": [asdict(program) for program in now.programs],
+        "pinned": {"image": now.pinned, "version": now.pinned_version} if now.pinned else None,
+        "pinned_serves": now.pinned is not None and now.serving == {now.pinned},
+        "release": asdict(now.told) if now.told else None,
+        "back": asdict(now.back) if now.back else None,
+        "doubt": now.half_restored,
+        "review_overdue": now.review,
+        "logbook": now.logbook,
+        "next": list(next_steps(now)),
+    }
+
+
+def _after(told: ReleaseTold) -> list[str]:
+    """What was found after the release, as far as it was asked for."""
+    lines = []
+    if (watch := told.watch) is not None:
+        found = f"{watch.verdict}: {watch.why}" if watch.verdict else f"until {watch.until}"
+        breach = watch.first_breach
+        worse = f"; {breach['measure']} {breach['found']}, before {breach['before']}" if breach else ""
+        lines.append(f"watch         {found}{worse}")
+    if (review := told.review) is not None:
+        volumes = [
+            f"{volume.name} {volume.found:g}, expected {volume.expected:g}"
+            for volume in review.volumes
+            if volume.found is not None and volume.expected is not None
+        ]
+        found = "; ".join([review.verdict, *volumes]) if review.verdict else f"due at {review.due}"
+        lines.append(f"review        {found}")
     return lines
 
 

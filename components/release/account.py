@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from components.release import chain, reading, record
+from components.release import chain, reading, record, restoration
 from components.release.audiences import Language
 from components.release.record import Entry, Kind, Release, Verdict
 
@@ -43,9 +43,9 @@ class Request:
     """Of a scenario. `fault` is None when it was answered as expected; `status` None without an answer."""
 
     name: str
-    status: int | None
-    milliseconds: int
-    fault: str | None
+    status: int | None = None
+    milliseconds: int | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,16 +62,16 @@ class Check:
     """Of the smoke scenario: whether it ran, and why."""
 
     name: str
-    run: bool
-    why: str
+    run: bool = False
+    why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackupTaken:
     name: str
-    taken_at: str
-    bytes: int
-    verified: bool
+    taken_at: str | None = None
+    bytes: int | None = None
+    verified: bool = False
     tables: int | None = None
     rows: int | None = None
     media_files: int | None = None
@@ -89,8 +89,8 @@ class Kinds:
     """Exceptions of one kind, since the release and in the hour before."""
 
     title: str
-    count: int
-    before: int
+    count: int = 0
+    before: int = 0
     fingerprint: str = ""
 
 
@@ -224,6 +224,7 @@ class Account:
     language: Language
     serving: Mapping[str, Served]
     back: Back | None
+    doubt: str | None  # what a restore that has no end has left, with the remedy
     releases: tuple[ReleaseTold, ...]
     beside: tuple[Beside, ...]
     chain: ChainTold
@@ -244,11 +245,13 @@ def of(written: bytes, *, stack: str | None = None) -> Account:
     stack = (newest.stack if newest else None) or stack
     examined = chain.examine(written)
     target = record.rollback_target(known)
+    begun = restoration.unfinished(entries)
     return Account(
         stack=stack,
         language=newest.language if newest else "en",
         serving={name: served(release) for name, release in record.serving(known).items()},
         back=back(target, stack) if target else None,
+        doubt=restoration.doubt(begun, stack or "STACK") if begun else None,
         releases=tuple(told(release, theirs[release.id]) for release in known),
         beside=tuple(beside(entry) for entry in entries if entry.event in BESIDE),
         chain=ChainTold(

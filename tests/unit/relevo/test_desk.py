@@ -266,7 +266,7 @@ def test_the_logbook_says_what_happened_when_and_by_whom(project: Project) -> No
         "2026-01-02T00:00:00  release opened     v2  by somebody",
         "2026-01-02T00:00:00  release succeeded  v2",
     ]
-    entries = json.loads(run("logbook", "--json"))
+    entries = json.loads(run("logbook", "--json"))["entries"]
     assert [entry["event"] for entry in entries] == ["release opened", "release succeeded"] * 2
     assert all(len(entry["previous"]) == 64 for entry in entries)
 
@@ -315,6 +315,7 @@ def test_a_rehearsal_reaches_nobody_and_no_other_place(tmp_path: Path) -> None:
             "relevo:database": {"name": "site"},
             "relevo:cache": {"maxMemoryMb": 128},
             "relevo:acceptIncompatible": "v2",
+            "relevo:watch": {"minutes": 0},
         }
     }
 
@@ -415,6 +416,12 @@ def test_two_next_things_to_try_fit_the_situation(changes: dict[str, Any], first
     found = situation.next_steps(now(**changes))
     assert found[0].startswith(first)
     assert found[1].startswith(second)
+
+
+def test_status_says_that_a_review_is_overdue() -> None:
+    said = "that of v2 (R2) was due on 2026-11-25 12:00 UTC and is not done"
+    lines = situation.describe(now(review=said))
+    assert f"review        {said}; do it with relevo review --stack local" in lines
 
 
 def test_status_says_what_serves_and_what_failed() -> None:
