@@ -30,6 +30,7 @@ from stacks.settings import App, Settings
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
+GUNICORN_CONFIG = CHECKOUT / "components" / "gunicorn_config.py"
 CREATED = "org.opencontainers.image.created"
 NO_STATIC_FILES = "Unknown command: 'collectstatic'"
 
@@ -83,8 +84,8 @@ def context(stored: Stored, settings: Settings, store: Store, folder: Path, say:
     link(source / settings.app.build.project, settings.app)
     shutil.copy(stored.folder / "requirements-lock.txt", folder)
     shutil.copy(HERE / "requirements-lock.txt", folder / "tools-lock.txt")
-    for name in ("Dockerfile", "gunicorn.py"):
-        shutil.copy(HERE / name, folder)
+    for file in (HERE / "Dockerfile", HERE / "gunicorn.py", GUNICORN_CONFIG):
+        shutil.copy(file, folder)
     run_uv(
         ["build", "--quiet", "--wheel", "--out-dir", str(folder / "tools"), str(CHECKOUT)],
         fault="Relevo's own package for the image cannot be made",

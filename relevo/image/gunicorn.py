@@ -1,4 +1,4 @@
-"""gunicorn's configuration inside the image: the project's own, and what the platform asks of a container.
+"""gunicorn's configuration inside the image: that of every target, and what the platform asks of a container.
 
 App Service asks whether a container is warm by a link-local address as Host and by plain http. Strict
 settings would answer 400 (ALLOWED_HOSTS) or 301 (SECURE_SSL_REDIRECT), and the site would never start: such a
@@ -14,19 +14,16 @@ import os
 import runpy
 
 ALIVE = "/.relevo/alive"  # as components/azure/image.py has it
-OWN = "gunicorn.conf.py"  # which gunicorn reads by itself only where it is given no other ("config")
+BESIDE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "gunicorn_config.py")  # noqa: PTH100, PTH118, PTH120
 
-if os.path.exists(OWN):  # noqa: PTH110 - read by gunicorn, under any Python and without our modules
-    globals().update(
-        {name: value for name, value in runpy.run_path(OWN).items() if not name.startswith("__")}
-    )
-_theirs = globals().get("post_worker_init")
+# Read by gunicorn, under any Python and without our modules. It has what the project's own says as well.
+_common = runpy.run_path(BESIDE)
+globals().update({name: value for name, value in _common.items() if not name.startswith("_")})
 
 
 def post_worker_init(worker):
     """Once the worker has loaded the project, before it serves ("Server Hooks" of gunicorn)."""
-    if _theirs is not None:
-        _theirs(worker)
+    _common["post_worker_init"](worker)
     place = "asgi" if hasattr(worker, "asgi") else "wsgi"  # gunicorn's own worker for ASGI; all others
     project = getattr(worker, place)
     setattr(worker, place, Asgi(project) if _is_asgi(project) else Wsgi(project))

@@ -9,6 +9,8 @@ import itertools
 import json
 import os
 import runpy
+import shutil
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -130,7 +132,10 @@ class Served:
         self._asgi = asgi
         project = self._asgi_project if asgi else self._wsgi_project
         self.worker = SimpleNamespace(wsgi=project)
-        self.configuration = runpy.run_path(str(image.HERE / "gunicorn.py"))
+        with tempfile.TemporaryDirectory() as folder:
+            for file in (image.HERE / "gunicorn.py", image.GUNICORN_CONFIG):
+                shutil.copy(file, folder)
+            self.configuration = runpy.run_path(f"{folder}/gunicorn.py")
         self.configuration["post_worker_init"](self.worker)
 
     def _wsgi_project(self, environ: dict[str, str], start_response: Any) -> list[bytes]:
