@@ -12,12 +12,12 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from components.local import control, durable
+from components.local import backups, control, durable
 from components.local.layout import Layout
 from components.local.vault import Vault
-from components.release import record, return_time
+from components.release import record, restoration, return_time
 from components.release.record import Release
-from relevo import engine, operating, pin, releases
+from relevo import engine, logbook, pin, releases
 from relevo.errors import RelevoError
 from relevo.project import Project
 from stacks.settings import load_file
@@ -34,7 +34,7 @@ def rehearse(project: Project, stack: str, say: Say) -> list[str]:
     with copy(project, stack, newer) as scratch:
         say(f"{older.version} in a copy of stack {stack}, at {scratch.root} …")
         _up(scratch, stack, older.image)
-        _bring_data(project, scratch, stack, say)
+        _bring_data(project, scratch, stack, older, say)
         say(f"release of {newer.version} …")
         _up(scratch, stack, newer.image)
         say(f"rollback to {older.version} …")
@@ -110,7 +110,7 @@ def configuration(document: dict[str, Any], root: Path, newer: str) -> dict[str,
             config[f"relevo:{section}"] = {k: v for k, v in inside.items() if k not in names}
     if smoke := config.get("relevo:smoke"):
         config["relevo:smoke"] = str(root / smoke)
-    return {"config": {**config, "relevo:acceptIncompatible": newer}}
+    return {"config": {**config, "relevo:acceptIncompatible": newer, "relevo:watch": {"minutes": 0}}}
 
 
 def table(forward: Release, back: Release) -> list[str]:
@@ -152,18 +152,34 @@ def _give_secrets(project: Project, scratch: Project, stack: str) -> None:
             given.write(name, found.read(name))
 
 
-def _bring_data(project: Project, scratch: Project, stack: str, say: Say) -> None:
-    """The newest backup of the stack in place of the empty database, if there is one."""
+def _bring_data(project: Project, scratch: Project, stack: str, older: Release, say: Say) -> None:
+    """A backup of the stack in place of the empty database, if there is one."""
     from relevo import restore
 
-    last = operating.context(project, stack).operations.last_backup()
-    if last is None:
-        say("the stack has no backup, so the rehearsal runs on an empty database")
+    source, target = (Layout(of.state(stack)).backups for of in (project, scratch))
+    backup = _backup(project, stack, older, say)
+    if backup is None:
         return
-    source = Layout(project.state(stack)).backups / last.name
-    target = Layout(scratch.state(stack)).backups / last.name
-    shutil.copytree(source, target, copy_function=os.link)  # no second copy of the data on the disk
-    restore.restore(scratch, stack, last.name, confirm=None, say=say)
+    say(f"the data of backup {backup} …")
+    shutil.copytree(source / backup, target / backup, copy_function=os.link)  # no second copy on the disk
+    # What it says of rows that are lost is of the empty database.
+    restore.restore(scratch, stack, backup, confirm=None, say=lambda _: None, image=older.image)
+
+
+def _backup(project: Project, stack: str, older: Release, say: Say) -> str | None:
+    """The newest on which the older version can run as it is: one from later has nothing left to migrate."""
+    names = [backup.name for backup in backups.stored(Layout(project.state(stack)))]
+    if not names:
+        say("the stack has no backup, so the rehearsal runs on an empty database")
+        return None
+    manifest = project.store.find(older.image).manifest
+    found = restoration.within(manifest, names, record.parse(logbook.read(project, stack)))
+    if found is None:
+        say(
+            f"no backup is left of before what {older.version} does not know, so the newest one is taken, on "
+            f"which less is left to migrate"
+        )
+    return found or names[0]
 
 
 def _up(scratch: Project, stack: str, image: str) -> None:

@@ -22,8 +22,18 @@ Say = Callable[[str], None]
 Confirm = Callable[[], bool] | None  # None: not asked
 
 
-def restore(project: Project, stack: str, backup: str | None, *, confirm: Confirm, say: Say) -> None:
-    """`backup`: None for the one that a way back needs. Raises `RelevoError` or `TargetError`.
+def restore(
+    project: Project,
+    stack: str,
+    backup: str | None,
+    *,
+    confirm: Confirm,
+    say: Say,
+    image: str | None = None,
+) -> None:
+    """`backup`: None for the one that a way back needs. `image`: what runs on it; None: as the record tells.
+
+    Raises `RelevoError` or `TargetError`.
 
     Nothing is lost for good: what served is kept beside. Afterwards the artefact is pinned that ran when the
     backup was taken.
@@ -34,7 +44,7 @@ def restore(project: Project, stack: str, backup: str | None, *, confirm: Confir
         if completed is not None and backup in (None, completed.data["backup"]):
             return
         chosen = backup or _needed(project, stack, context)
-        image = _ran(context, chosen)
+        image = image or _ran(context, chosen)
         if image is not None:
             context.operations.artefact(image)  # raises for one that is not there any more
         say(f"restoring {chosen} into a database beside the one that serves …")

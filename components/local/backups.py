@@ -41,7 +41,7 @@ class Backups:
 
     def find(self, name: str) -> Backup:
         """Raises `TargetError` if there is none of this name."""
-        backup = self._read(self.layout.backups / name)
+        backup = _read(self.layout.backups / name)
         if backup is None or not backup.verified:
             raise TargetError(
                 f"{name} is not a verified backup in {self.layout.backups}, but only such a one is restored; "
@@ -57,7 +57,7 @@ class Backups:
 
     def take(self, name: str, *, keep: int, protected: Collection[str]) -> Backup:
         """A verified backup called `name`; the one of that name if there is. Raises `TargetError`."""
-        existing = self._read(self.layout.backups / name)
+        existing = _read(self.layout.backups / name)
         if existing is not None:
             return existing
         for left_over in self.layout.backups.glob(f"*{PARTIAL}"):
@@ -107,19 +107,7 @@ class Backups:
 
     def all(self) -> list[Backup]:
         """Newest first."""
-        folders = [path for path in self.layout.backups.iterdir() if path.suffix != PARTIAL]
-        found = [self._read(folder) for folder in folders]
-        return sorted(
-            (backup for backup in found if backup is not None),
-            key=lambda backup: backup.taken_at,
-            reverse=True,
-        )
-
-    def _read(self, folder: Path) -> Backup | None:
-        try:
-            return Backup(**json.loads((folder / "backup.json").read_text()))
-        except FileNotFoundError:
-            return None
+        return stored(self.layout)
 
     def _prune(self, keep: int, protected: Collection[str]) -> None:
         """The newest `keep` stay, and the `protected` ones."""
@@ -219,3 +207,17 @@ class Backups:
             raise TargetError(
                 f"{tool} fails ({detail}), but backups are made and restored by it; correct that."
             )
+
+
+def stored(layout: Layout) -> list[Backup]:
+    """Newest first."""
+    folders = [path for path in layout.backups.iterdir() if path.suffix != PARTIAL]
+    found = [backup for folder in folders if (backup := _read(folder)) is not None]
+    return sorted(found, key=lambda backup: backup.taken_at, reverse=True)
+
+
+def _read(folder: Path) -> Backup | None:
+    try:
+        return Backup(**json.loads((folder / "backup.json").read_text()))
+    except FileNotFoundError:
+        return None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 
-from components.release import record
+from components.release import record, recorded_schema
 from components.release.history import known_to
 from components.release.manifest import Manifest
 from components.release.plan import Key
@@ -33,6 +33,16 @@ def backup_for(pinned: Manifest, applied: Set[Key], known: Sequence[Release]) ->
         None,
     )
     return (record.backup_without(known, surplus) if surplus else None) or before_last
+
+
+def within(target: Manifest, backups: Sequence[str], entries: Sequence[Entry]) -> str | None:
+    """The first of the backups that, by the record, has no migration which the artefact does not know."""
+    ours = {name for release in record.releases(entries) for name in record.pending(release)}
+    for backup in backups:
+        applied = recorded_schema.applied(entries[: _taken(backup, entries)])
+        if applied is not None and not ours & {f"{app}.{name}" for app, name in applied - known_to(target)}:
+            return backup
+    return None
 
 
 def ran_at(backup: str | None, entries: Sequence[Entry]) -> Entry | None:

@@ -9,7 +9,7 @@ import pytest
 
 from components.release import record, recorded_schema
 from components.release.record import Entry, Event
-from components.release.restoration import backup_for, ran_at
+from components.release.restoration import backup_for, ran_at, within
 from tests.unit.release.stand_in import image, manifest, migration
 
 MIGRATIONS = {version: migration(f"site.000{version[1]}") for version in ("v1", "v2", "v3")}
@@ -36,7 +36,7 @@ def story(*words: str) -> list[Entry]:
         kind, _, restored = word.partition(":")
         if kind == "restore":
             applied = {name for name in applied if name[-1] <= restored[1]}
-            write("restore done", None, restored)
+            write("restore done", None, restored, data={"schema": sorted(applied)})
             continue
         version, _, last = word.partition("!")
         release = f"{number}-{version}"
@@ -54,8 +54,9 @@ def story(*words: str) -> list[Entry]:
             if step == last.removeprefix("in-"):
                 write("release failed", release, version)
                 break
-            write("step done", release, version, step, told.get(step))
             applied |= own if step == "migrate" else set()
+            data = {**told.get(step, {}), "schema": sorted(applied)}
+            write("step done", release, version, step, data)
         else:
             write("release succeeded", release, version)
     return entries
@@ -105,6 +106,24 @@ def test_what_runs_on_a_backup_is_what_ran_when_it_was_taken(
 ) -> None:
     found = ran_at(backup, story(*words))
     assert (found and found.image) == (expected and image(expected))
+
+
+@pytest.mark.parametrize(
+    ("words", "backups", "expected"),
+    [
+        (["v1", "v2"], ["2-v2", "1-v1"], "2-v2"),  # taken before v2 has migrated
+        (["v1", "v2"], ["manual-20261124T125900Z", "2-v2"], "2-v2"),  # since then
+        (["v1", "v2", "v1", "v2"], ["4-v2", "2-v2"], "2-v2"),  # the way back has left it applied
+        (["v1", "v2", "restore:v1", "v1"], ["4-v1"], "4-v1"),
+        (["v1", "v2"], ["manual-20261124T125900Z"], None),
+        (["v1", "v2"], ["of-somebody"], None),
+        (["v1", "v2"], [], None),
+    ],
+)
+def test_the_backup_for_a_rehearsal_has_no_migration_that_the_older_version_does_not_know(
+    words: Sequence[str], backups: Sequence[str], expected: str | None
+) -> None:
+    assert within(manifest("v1", MIGRATIONS["v1"]), backups, story(*words)) == expected
 
 
 def test_the_record_knows_the_schema_after_a_restore_that_came_to_its_end() -> None:
