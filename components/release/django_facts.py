@@ -378,6 +378,7 @@ def main(arguments: list[str]) -> int:
         try:
             found = as_manage_py(answer)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the project's own code may raise anything
+            sys.stdout.flush()  # so that what ended it is the last line
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             return 1
         json.dump(found, stdout)

@@ -13,7 +13,7 @@ from components.release.context import StepFailed
 from components.release.logbook import now
 from components.release.manifest import Check
 from components.release.running import perform
-from components.release.spec import Pipeline
+from components.release.spec import Pipeline, Review, Volume
 from components.release.tasks.manage import migrate
 from components.release.tasks.preflight import preflight
 from components.target import Backup, Completed
@@ -74,6 +74,16 @@ def test_says_what_migrate_will_do(operations: StandInOperations, capsys) -> Non
     said = capsys.readouterr().out
     assert "migrate will apply loans.0002_location (additive)" in said
     assert "FAILED" not in said
+
+
+def test_an_overdue_review_is_said_and_refuses_nothing(operations: StandInOperations, capsys) -> None:
+    volume = Volume(name="loans", sql="SELECT 1", command=None, tolerance_percent=20)
+    operations.backups.append(backup())
+    released(operations, "v1")
+    for hours, said in ((24, False), (1e-9, True)):
+        review = Review(hours=hours, weeks=4, volumes=(volume,))
+        assert faults(operations, review=review) == ""
+        assert ("preflight: review: that of v1 (" in capsys.readouterr().out) is said
 
 
 def test_a_first_release_needs_no_backup(operations: StandInOperations) -> None:

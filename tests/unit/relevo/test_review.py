@@ -1,0 +1,78 @@
+"""`relevo review`: what it prints, and by which exit status scripts know how the volumes are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from components.release.context import Context
+from components.release.spec import Review, Volume
+from components.target import Counted
+from relevo import cli, operating
+from tests.unit.release.conftest import released
+from tests.unit.release.stand_in import StandInOperations, context, image, manifest, specification
+
+LOANS = Volume(name="loans", sql="SELECT 1", command=None, tolerance_percent=20)
+DUE = Review(hours=1e-9, weeks=4, volumes=(LOANS,))
+
+
+@pytest.fixture
+def operations(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandInOperations:
+    """Of the stack in whose folder the command is given; there were a thousand loans at all times."""
+    (tmp_path / "Pulumi.yaml").write_text("name: relevo\n")
+    monkeypatch.chdir(tmp_path)
+    target = StandInOperations({"secrets": {"SECRET_KEY": "x"}})
+    target.manifests = {image("v1"): manifest("v1")}
+    target.counting = lambda query: Counted(found=(1000,) * len(query.spans))
+    return target
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, made: Context, *arguments: str) -> tuple[int, str]:
+    monkeypatch.setattr(operating, "context", lambda *_: made)
+    done = CliRunner().invoke(cli.app, ["review", *arguments])
+    return done.exit_code, done.stdout or str(done.exception)
+
+
+def test_what_is_stable_exits_0_and_is_said_again_without_counting_again(operations, monkeypatch) -> None:
+    made, _ = released(operations, "v1", review=DUE)
+    for _ in range(2):
+        status, said = asked(monkeypatch, made)
+        assert status == 0
+        assert "loans: 1000, stable: +0.0 % from the expected 1000, and " in said
+        assert said.splitlines()[-1] == "review of v1: stable"
+    assert len(operations.acted("measure")) == 1
+
+
+def test_a_fall_exits_1_and_scripts_get_the_numbers(operations, monkeypatch) -> None:
+    made, release = released(operations, "v1", review=DUE)
+    operations.counting = lambda query: Counted(found=(700, *(1000,) * (len(query.spans) - 1)))
+    status, said = asked(monkeypatch, made, "--json")
+    found = json.loads(said)
+    assert status == 1
+    assert (found["release"], found["version"], found["verdict"]) == (release.id, "v1", "not stable")
+    assert found["volumes"]["loans"]["change_percent"] == -30.0
+
+
+def test_before_its_time_it_says_when_and_now_looks_all_the_same(operations, monkeypatch) -> None:
+    made, _ = released(operations, "v1", review=replace(DUE, hours=24))
+    status, said = asked(monkeypatch, made)
+    assert (status, said[:23]) == (0, "the review of v1 is due")
+    status, said = asked(monkeypatch, made, "--json")
+    assert (status, json.loads(said)["verdict"]) == (0, None)
+    assert operations.acted("measure") == []
+    status, said = asked(monkeypatch, made, "--now")
+    assert status == 0
+    assert "review of v1: stable, so far; it is due at " in said
+
+
+def test_without_volumes_or_a_good_release_it_says_what_to_do(operations, monkeypatch) -> None:
+    made, _ = released(operations, "v1")
+    assert asked(monkeypatch, made)[1].startswith(
+        "relevo:review is missing from the last release of stack local"
+    )
+    nothing = context(StandInOperations({}), specification("v1", review=DUE))
+    assert asked(monkeypatch, nothing)[1].startswith("no release of stack local has succeeded, but")
