@@ -23,6 +23,7 @@ SHARED = tuple(
         "dumping",
         "comparing",
         "restoring",
+        "workers",
         "log_lines",
         "tracebacks",
     )

@@ -17,6 +17,7 @@ from components.azure import marker
 from components.azure.faults import asking
 from components.azure.login import Clients
 from components.target import LATENCY_BOUNDS, Observed, Raised, TargetError
+from components.workers import DIED, STOPS
 
 MINUTE = timedelta(minutes=1)
 # Metrics: "up to 3 minutes to get processed" (Monitor Azure Front Door); logs: "between 20 seconds and 3
@@ -38,7 +39,7 @@ union isfuzzy=true (datatable(TimeGenerated: datetime)[]), AzureDiagnostics
 | where isnotnull(Seconds)
 | summarize Requests = count() by Class = case({classes}, {slowest})
 """
-# What tracebacks are made of, in one line (as of JSON) or in many; and what says that a process starts.
+# What tracebacks are made of, in one line (as of JSON) or in many; what says that a process starts, or dies.
 CONSOLES = """
 union isfuzzy=true (datatable(TimeGenerated: datetime, Source: string, Line: string)[]),
   (AppServiceConsoleLogs
@@ -50,6 +51,7 @@ union isfuzzy=true (datatable(TimeGenerated: datetime, Source: string, Line: str
 | where TimeGenerated >= datetime({starts}) and Line has "relevo" and Line has "started"
     or TimeGenerated >= datetime({since}) and (
         Line contains "Traceback (most recent call last)"
+        or Line contains "Worker (pid:" or Line contains "Handling signal: "
         or Line startswith "The above exception was" or Line startswith "During handling of the above"
         or Line matches regex @"^(\\s|[A-Za-z_][A-Za-z0-9_.]*(:|$))")
 | top {lines} by TimeGenerated asc
@@ -185,16 +187,22 @@ def exceptions(lines: Sequence[Line]) -> tuple[Raised, ...]:
 
 
 def restarts(lines: Sequence[Line], since: datetime) -> int:
-    """Starts after `since` that nobody asked for: all but the first one of each worker of a release.
+    """Containers after `since` that nobody asked to start, and workers of gunicorn that died.
 
-    So is that of a worker which the platform puts in another's place, long after a release.
+    Of each machine the first start of a release was asked for, unless it comes long after it, as where the
+    platform puts a machine in another's place.
     """
     known: set[tuple[str, str, str]] = set()
     found = 0
+    stopping: set[str] = set()
     for line in sorted(lines, key=lambda line: line.at):
         started = marker.started(line.text)
         if started is None:
+            if STOPS.search(line.text):
+                stopping.add(line.source)
+            found += line.at >= since and line.source not in stopping and bool(DIED.search(line.text))
             continue
+        stopping.discard(line.source)
         process = (started.instance, started.worker, started.start)
         late = line.at - _asked(started) > STARTS
         found += line.at >= since and (late or process in known)

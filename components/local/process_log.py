@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,13 +10,10 @@ from pathlib import Path
 from components import log_lines, tracebacks
 from components.local.supervisor import LOG_FILES
 from components.tracebacks import Kind
+from components.workers import DIED, STARTS, STOPS
 
 REMEMBERED = 26 * 3600  # seconds
 SETTLED = 1.0  # seconds after which a line, or a traceback, is whole
-# gunicorn's words for a worker that nobody asked to end, in whose place it puts another.
-DIED = re.compile(r"Worker \(pid:\d+\) (?:was sent SIG(?!TERM)\w+!|exited with code [1-9])")
-STOPS = re.compile(r"Handling signal: (?:term|int|quit)")  # what its workers do from now on was asked for
-STARTS = "Starting gunicorn"
 TIMED = ("[2", "2", '{"time"')  # how lines begin that tell the time cheaply
 
 

@@ -133,6 +133,18 @@ def test_a_worker_that_starts_again_unasked_is_a_restart(
     assert operations.observe(since, now).restarts == 1
 
 
+def test_a_worker_that_dies_while_its_process_goes_on_is_a_restart(
+    operations: AzureOperations, azure: ArmStandIn, since: datetime, now: datetime
+) -> None:
+    """One that ends since its process was told to is none."""
+    died = json.dumps({"logger": "gunicorn.error", "message": "Worker (pid:7) was sent SIGKILL! Perhaps …"})
+    stops = json.dumps({"logger": "gunicorn.error", "message": "Handling signal: term"})
+    said = ((1, "lw0", died), (1, "lw1", stops), (2, "lw1", died))
+    azure.consoles = [(since + timedelta(minutes=minute), machine, line) for minute, machine, line in said]
+
+    assert operations.observe(since, now).restarts == 1
+
+
 def test_a_worker_that_appears_long_after_the_roll_is_a_restart(since: datetime) -> None:
     asked = f"{since - timedelta(days=2):%Y-%m-%dT%H:%M:%S}Z-aa"
     assert observing.restarts([Line(since, "site lw0", _started("w9", asked))], since) == 1
