@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from components import log_lines
 from relevo.errors import EMPTY, RelevoError
 
 LINES = 20
@@ -63,5 +64,6 @@ def _follow(files: Mapping[str, Path], at: dict[str, tuple[int, int]]) -> Iterat
 
 
 def prefixed(files: Mapping[str, Path], program: str, line: str) -> str:
-    """The line, with its program's name where there are several."""
-    return f"{program} | {line}" if len(files) > 1 else line
+    """The line as a person reads it, with its program's name where there are several."""
+    parts = log_lines.plain(line)
+    return "\n".join(f"{program} | {part}" if len(files) > 1 else part for part in parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from components.local import startup
@@ -33,13 +34,20 @@ def test_a_traceback_is_told_by_its_exception() -> None:
     assert "    import missing" not in found
 
 
-def test_a_traceback_within_one_line_of_json_is_that_line_and_not_the_next() -> None:
-    whole = (
-        r'{"level": "error", "exc_info": "Traceback (most recent call last):\n  File \"a.py\"\nKeyError: 1"}'
-    )
+def test_a_traceback_within_one_line_of_json_is_told_by_its_exception_and_not_by_the_next_line() -> None:
+    trace = 'Traceback (most recent call last):\n  File "a.py"\nKeyError: 1'
+    whole = json.dumps({"level": "error", "message": "it failed", "exc_info": trace})
     following = '{"level": "info", "message": "ready"}'
-    assert startup.errors([*CLEAN, whole, following]) == [whole]
-    assert startup.errors([*BROKEN[1:4], whole, following]) == [whole]
+    assert startup.errors([*CLEAN, whole, following]) == ["[ERROR] it failed", "KeyError: 1"]
+    assert startup.errors([*BROKEN[1:4], whole, following]) == ["[ERROR] it failed", "KeyError: 1"]
+
+
+def test_what_gunicorn_writes_as_json_is_read_as_its_own_lines() -> None:
+    """Its configuration is ours. An error that the project logs by itself is the project's affair."""
+    of_gunicorn = {"time": "2026-01-01T00:00:00Z", "level": "ERROR", "logger": "gunicorn.error"}
+    said = json.dumps({**of_gunicorn, "message": "Worker (pid:12) exited with code 3"})
+    (found,) = startup.errors([*CLEAN, said, json.dumps({"level": "ERROR", "message": "no mail today"})])
+    assert found.endswith("[ERROR] gunicorn.error: Worker (pid:12) exited with code 3")
 
 
 def test_only_lines_of_this_start_count(tmp_path: Path) -> None:
