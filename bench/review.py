@@ -71,7 +71,7 @@ def verdicts(volume: Volume, *, fall: float, runs: int) -> Counter[str]:
 
 def main(runs: int) -> None:
     print(
-        f"| a day | noise | a fall of {FALL:.0%} is found | stable is called not stable | not enough data |"
+        f"| a day | noise | a fall of {100 * FALL:.0f} % is found | stable is called not stable | not enough data |"
     )
     print("|---|---|---|---|---|")
     for height in A_DAY:
@@ -80,7 +80,7 @@ def main(runs: int) -> None:
             fallen = verdicts(volume, fall=FALL, runs=runs)
             stable = verdicts(volume, fall=0, runs=runs)
             found, wrong = fallen["not stable"], stable["not stable"]
-            print(f"| {height} | {noise:.0%} | {found} | {wrong} | {stable['not enough data']} |")
+            print(f"| {height} | {100 * noise:.0f} % | {found} | {wrong} | {stable['not enough data']} |")
 
 
 if __name__ == "__main__":

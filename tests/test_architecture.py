@@ -62,10 +62,12 @@ PURE = (
     "restoration",
     "return_time",
     "reversal",
+    "reviewing",
     "rollback",
     "spec",
     "watching",
     "touched",
+    "volume_query",
 )
 ORDERED_SIDE_EFFECTS = ("pulumi", "pulumi_command", "subprocess", "httpx", "os", "socket", "shutil")
 
