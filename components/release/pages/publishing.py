@@ -44,8 +44,9 @@ def changed(written: bytes, newest: Entry) -> dict[str, bytes]:
         return rendering.pages(account.of(written), of=())
     entries = of_release(written, newest.release)
     release = next(iter(record.releases(entries)), None)
-    rolls = newest.step is not None and newest.step.startswith(record.ROLL)
-    if release and release.verdict == "open" and newest.event in ("step started", "step done") and not rolls:
+    rolled = newest.event == "step done" and (newest.step or "").startswith(record.ROLL)
+    of_a_step = newest.event in ("step started", "step done") and not rolled
+    if release and release.verdict == "open" and of_a_step:
         return rendering.release_pages(account.told(release, entries), release.stack)
     return rendering.pages(account.of(written), of=(newest.release,))
 

@@ -78,8 +78,9 @@ def _release(told: ReleaseTold, stack: str | None, language: Language) -> bytes:
 
 def file_of(release: str) -> str:
     """The name of a release's page, whatever the id is."""
-    name = release if RELEASE_ID.fullmatch(release) else hashlib.sha256(release.encode()).hexdigest()[:20]
-    return f"{name}.html"
+    if RELEASE_ID.fullmatch(release):
+        return f"{release}.html"
+    return f"{hashlib.sha256(_bytes(release)).hexdigest()[:20]}.html"
 
 
 def spoken(language: Language, seconds: float | None) -> str:
@@ -126,7 +127,7 @@ def _page(template: str, stack: str | None, language: Language, **values: object
             **values,
         )
     )
-    return page.encode("utf-8", "backslashreplace")  # JSON can carry halves of surrogate pairs
+    return _bytes(page)
 
 
 @cache
@@ -189,6 +190,10 @@ def _curves(watch: WatchTold, language: Language) -> list[Drawn]:
             )
             drawn.append(Drawn(title=title, lines=known))
     return drawn
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")  # JSON can carry halves of surrogate pairs
 
 
 def _decimals(language: Language, text: str) -> str:
