@@ -248,7 +248,16 @@ def logs_(
     from components.local import control
     from relevo import logs
 
-    files = logs.choose(control.log_files(Project.here().state(stack)), program)
+    project = Project.here()
+    if project.settings(stack).target == "azure":
+        consoles, programs = logs.consoles(project, stack, program)
+        for name, line in consoles.tail(programs, logs.LINES):
+            print(logs.prefixed(programs, name, line))
+        if follow:
+            for name, line in consoles.follow(programs):
+                print(logs.prefixed(programs, name, line), flush=True)
+        return
+    files = logs.choose(control.log_files(project.state(stack)), program)
     added = logs.follow(files)
     for name, file in files.items():
         for line in logs.tail(file):

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from components import log_lines
 from relevo.errors import EMPTY, RelevoError
+from relevo.project import Project
+
+if TYPE_CHECKING:
+    from components.azure.consoles import Consoles
+
+T = TypeVar("T")
 
 LINES = 20
 TAIL_BYTES = 64 * 1024
 POLL_SECONDS = 0.2
 
 
-def choose(files: Mapping[str, Path], program: str | None) -> dict[str, Path]:
+def consoles(project: Project, stack: str, program: str | None) -> tuple[Consoles, list[str]]:
+    """Those of a stack on Azure, and the programs that are meant. Raises `RelevoError`."""
+    from components.azure.operations import AzureOperations
+    from relevo import operating
+
+    operations = operating.context(project, stack).operations
+    assert isinstance(operations, AzureOperations)
+    return operations.consoles, list(choose(dict.fromkeys(operations.programs), program))
+
+
+def choose(files: Mapping[str, T], program: str | None) -> dict[str, T]:
     """The logs that are meant. Raises `RelevoError` for a program that has none, or if none has."""
     if not files:
         raise RelevoError("no program has a log yet, but pulumi up starts them; run pulumi up.")
@@ -63,7 +80,7 @@ def _follow(files: Mapping[str, Path], at: dict[str, tuple[int, int]]) -> Iterat
         time.sleep(POLL_SECONDS)
 
 
-def prefixed(files: Mapping[str, Path], program: str, line: str) -> str:
+def prefixed(files: Collection[str], program: str, line: str) -> str:
     """The line as a person reads it, with its program's name where there are several."""
     parts = log_lines.plain(line)
     return "\n".join(f"{program} | {part}" if len(files) > 1 else part for part in parts)

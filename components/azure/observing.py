@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from typing import Any
 
 from components import tracebacks
 from components.azure import marker
 from components.azure.faults import asking
 from components.azure.login import Clients
-from components.target import LATENCY_BOUNDS, Observed, Raised, TargetError
+from components.azure.workspace import Workspace, text
+from components.target import LATENCY_BOUNDS, Observed, Raised
 from components.workers import DIED, STOPS
 
 MINUTE = timedelta(minutes=1)
@@ -79,7 +79,7 @@ class Observing:
             f"{profile}"
         )
         self._endpoint = endpoint
-        self._workspace = workspace
+        self._workspace = Workspace(clients, workspace)
 
     def observe(self, since: datetime, until: datetime, *, now: datetime) -> Observed:
         """The whole minutes of the span that are surely known, since Front Door counts by the minute."""
@@ -104,7 +104,7 @@ class Observing:
         with asking("read RequestCount of Front Door"):
             response = self._clients.monitor.metrics.list(
                 self._profile,
-                timespan=f"{_text(begin)}/{_text(end)}",
+                timespan=f"{text(begin)}/{text(end)}",
                 interval="PT1M",
                 metricnames="RequestCount",
                 aggregation="Total",
@@ -130,10 +130,10 @@ class Observing:
         classes = ", ".join(
             f"Seconds <= {bound / 1000:g}, {number}" for number, bound in enumerate(LATENCY_BOUNDS)
         )
-        rows = self._query(
+        rows = self._workspace.ask(
             LATENCIES.format(
-                since=_text(begin),
-                until=_text(end),
+                since=text(begin),
+                until=text(end),
                 endpoint=self._endpoint,
                 classes=classes,
                 slowest=len(LATENCY_BOUNDS),
@@ -146,23 +146,11 @@ class Observing:
     def _consoles(self, begin: datetime, end: datetime) -> list[Line]:
         """By source, each in its order."""
         starts = begin - STARTS
-        query = CONSOLES.format(starts=_text(starts), since=_text(begin), until=_text(end), lines=LINES)
+        query = CONSOLES.format(starts=text(starts), since=text(begin), until=text(end), lines=LINES)
         return [
             Line(row["TimeGenerated"], row["Source"], row["Line"])
-            for row in self._query(query, (starts, end))
+            for row in self._workspace.ask(query, (starts, end))
         ]
-
-    def _query(self, query: str, span: tuple[datetime, datetime]) -> list[Any]:
-        from azure.monitor.query import LogsQueryResult
-
-        with asking("read the log in the workspace"):
-            result = self._clients.logs.query_workspace(self._workspace, query, timespan=span)
-        if not isinstance(result, LogsQueryResult):
-            raise TargetError(
-                f"the workspace answers in part only ({result.partial_error}), but what it leaves out is not "
-                f"known; ask again later."
-            )
-        return [row for table in result.tables for row in table.rows]
 
 
 # -- what the answers say --------------------------------------------------------------------------------
@@ -234,7 +222,3 @@ def _observed(
         exceptions=raised,
         restarts=restarted,
     )
-
-
-def _text(at: datetime) -> str:
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from components.azure import image as layout
 from components.azure.artefacts import Artefacts
 from components.azure.backups import Backups
+from components.azure.consoles import Consoles
 from components.azure.environment import Environment, Reference, identity, libpq, process_environment
 from components.azure.handed_over import HandedOver
 from components.azure.jobs_run import Jobs, key_of
@@ -63,7 +64,7 @@ class AzureOperations:
         self._facts = facts
         self._limits = facts["limits"]
         group, storage = facts["resource_group"], facts["storage"]
-        clients = Clients(facts["subscription"], facts.get("resource_manager") or PUBLIC)
+        self._clients = clients = Clients(facts["subscription"], facts.get("resource_manager") or PUBLIC)
         sites = {name: site for name, site in facts["sites"].items() if name not in facts["processes"]}
         front_door = facts["front_door"]
         self._secrets = Secrets(clients, facts["vault"]["uri"], facts["secrets"])
@@ -356,6 +357,20 @@ class AzureOperations:
 
     def prune(self, images: Collection[str]) -> None:
         self._artefacts.prune({*images, *self._placed()})
+
+    # -- what else a desk asks for ---------------------------------------------------------------------
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """Instances and further processes."""
+        return tuple(self._facts["sites"])
+
+    @functools.cached_property
+    def consoles(self) -> Consoles:
+        return Consoles(
+            self._clients,
+            workspace=self._facts["workspace"],
+            names={name: site["name"] for name, site in self._facts["sites"].items()},
+        )
 
     # -- after the release -----------------------------------------------------------------------------
     def observe(self, since: datetime, until: datetime) -> Observed:

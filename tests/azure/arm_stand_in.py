@@ -588,6 +588,8 @@ class ArmStandIn:
         query = json.loads(request.body)["query"]
         if "AzureDiagnostics" in query:
             return self._table(self._classes(query), Class="int", Requests="long")
+        if "Number <=" in query:
+            return self._table(self._tail(query), Arrived="datetime", Program="string", Line="string")
         if "AppServiceConsoleLogs" in query:
             return self._table(self._console(query), TimeGenerated="datetime", Source="string", Line="string")
         name = re.search(r'startswith "([^"]+)"', query)
@@ -615,6 +617,22 @@ class ArmStandIn:
             for at, seconds in self.access_log
             if since <= at < until
         ).items()
+
+    def _tail(self, query: str) -> Iterable[Sequence[Any]]:
+        """The last lines of the programs that the query names; each arrives a minute after it was written."""
+        (since,) = map(datetime.fromisoformat, re.findall(r"datetime\((\d[^)]+)\)", query))
+        named = re.search(r"in~ \((.*)\)", query)
+        most = re.search(r"Number <= (\d+)", query)
+        assert named
+        assert most
+        for program in re.findall(r'"([^"]+)"', named[1]):
+            arrived = [
+                (at + timedelta(minutes=1), source, line)
+                for at, source, line in self.consoles
+                if source == program
+            ]
+            for at, source, line in [each for each in sorted(arrived) if each[0] > since][-int(most[1]) :]:
+                yield at.isoformat(), source, line
 
     def _console(self, query: str) -> Iterable[Sequence[Any]]:
         """Lines of the span that the query names, whatever it asks of their text."""

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from components.azure import observing
+from components.azure import consoles, observing
 from components.azure.marker import Started
 from components.azure.observing import LAG, Line
 from components.azure.operations import AzureOperations
@@ -37,7 +37,16 @@ DOCUMENTED = {
         *("endpoint_s", "hostName_s", "httpStatusCode_s", "httpStatusCode_d", "timeTaken_s", "timeTaken_d"),
     },
 }
-OURS = {"Source", "Line", "Seconds", "Class", "Requests"}  # columns that the queries make
+OURS = {
+    "Source",
+    "Line",
+    "Seconds",
+    "Class",
+    "Requests",
+    "Arrived",
+    "Program",
+    "Number",
+}  # columns that the queries make
 
 
 @pytest.fixture
@@ -159,7 +168,30 @@ def test_a_workspace_that_answers_in_part_is_a_fault(
         operations.observe(since, now)
 
 
-@pytest.mark.parametrize("query", [observing.LATENCIES, observing.CONSOLES])
+def test_logs_show_the_end_of_each_program_and_then_what_arrives(
+    operations: AzureOperations, azure: ArmStandIn, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What arrives late is shown all the same, and nothing twice."""
+    monkeypatch.setattr(consoles, "PAUSE", 0.01)
+    early = now - timedelta(hours=1)
+    said = {"app-assets-test-1": "one", "app-assets-test-2": "two", "ca-assets-test-worker": "three"}
+    azure.consoles = [
+        (early + timedelta(seconds=n), source, f"{line} {n}")
+        for source, line in said.items()
+        for n in range(3)
+    ]
+    shown = operations.consoles.tail(("instance-1", "worker"), 2)
+    assert sorted(shown) == [
+        ("instance-1", "one 1"),
+        ("instance-1", "one 2"),
+        ("worker", "three 1"),
+        ("worker", "three 2"),
+    ]
+    azure.consoles.append((early + timedelta(seconds=10), "app-assets-test-1", "late"))
+    assert next(operations.consoles.follow(("instance-1", "worker"))) == ("instance-1", "late")
+
+
+@pytest.mark.parametrize("query", [observing.LATENCIES, observing.CONSOLES, consoles.QUERY])
 def test_a_query_uses_columns_that_the_documentation_has(query: str) -> None:
     names = set(re.findall(r"\b_?[A-Za-z]+_[sd]\b|\b_?[A-Z][A-Za-z]+\b", _without_text(query)))
     tables = names & DOCUMENTED.keys()

@@ -480,7 +480,7 @@ def test_a_program_without_a_log_is_named(tmp_path: Path) -> None:
         logs.choose({"web": tmp_path}, "")
 
 
-@pytest.mark.parametrize("command", ["logs", "url", "start", "purge"])
+@pytest.mark.parametrize("command", ["url", "start", "purge"])
 def test_a_stack_on_azure_is_not_mistaken_for_one_that_was_never_brought_up(
     command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
