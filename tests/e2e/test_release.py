@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime, timedelta
 
 import httpx
+import psycopg
 import pytest
 
+from components.local.layout import Layout
+from components.local.postgres import connect
+from components.local.server import Server
+from components.local.vault import Vault
 from components.release import record
 from components.release.chain import digest
+from components.release.context import TARGET
 from tests.e2e.commits import git, initialise
 from tests.e2e.load import Load
 from tests.e2e.project import Project, up_in_step
@@ -43,6 +50,14 @@ def serving(project: Project) -> set[str]:
 
 def verdicts(project: Project) -> list[str]:
     return [entry["event"] for entry in project.record() if entry["event"].startswith("release")]
+
+
+def database(project: Project) -> psycopg.Connection:
+    """The application's, by the administrator of its server."""
+    handed_over = json.loads(Layout(project.state).handed_over.read_text())
+    facts = json.loads(handed_over[TARGET])["facts"]
+    vault = Vault(Layout(project.state).secrets)
+    return connect(Server.of(facts), vault, database=facts["database"]["name"])
 
 
 def operations(preview: str) -> dict[str, str]:
@@ -132,6 +147,50 @@ def test_a_record_without_its_end_is_not_the_one_that_the_state_knows(
     refused = site.run(*verify, status=1)
     file.write_bytes(whole)
     assert f"line {cut + 1}: no line has the known head {head}" in refused
+
+
+def test_a_fall_of_a_volume_since_the_release_is_found(site: Project, digests: dict[str, str]) -> None:
+    """Loans and audit entries as in each of the weeks before, but for 30 % of the loans since the release."""
+    site.have(digests["v1"])
+    release = site.last_release()
+    assert release is not None
+    assert release.closed_at is not None
+    moment, week = timedelta(milliseconds=1), timedelta(weeks=1)
+    before = datetime.fromisoformat(release.opened_at) - moment
+    since = datetime.fromisoformat(release.closed_at) + moment
+    usual = [before, *(at - week * number for at in (before, since) for number in range(1, 5))]
+    with database(site) as connection:
+        connection.execute(
+            "INSERT INTO assets_asset (id, smoke, code, name, category) VALUES (-1, false, 'R', 'Drill', '')"
+        )
+        connection.execute(
+            "INSERT INTO employees_employee (id, smoke, number, name, email, active) "
+            "VALUES (-1, false, 'R', 'Ada', '', true)"
+        )
+        for at, loans in [(since, 280), *((at, 400) for at in usual)]:
+            connection.execute(
+                "INSERT INTO loans_loan (smoke, asset_id, employee_id, assigned_at, returned_at) "
+                "SELECT false, -1, -1, %s, %s FROM generate_series(1, %s)",
+                (at, at, loans),
+            )
+            connection.execute(
+                "INSERT INTO audit_log "
+                "(smoke, at, actor, action, subject_type, subject_id, detail, request_id) "
+                "SELECT false, %s, 'ada', 'created', 'loan', -1, '{}', '' FROM generate_series(1, 400)",
+                (at,),
+            )
+    said = site.run("relevo", "review", "--stack", "local", "--now", status=1)
+    with database(site) as connection:
+        connection.execute("DELETE FROM loans_loan WHERE asset_id = -1")
+    assert said.splitlines()[-1].startswith(
+        f"review of v1: not stable, so far; it is due at {release.closed_at[:2]}"
+    )
+    reviewed = site.record()[-1]
+    assert (reviewed["event"], reviewed["data"]["early"]) == ("review done", True)
+    loans, audit = (reviewed["data"]["volumes"][name] for name in ("loans", "audit entries"))
+    assert (loans["verdict"], loans["found"], loans["change_percent"]) == ("not stable", 280, -30.0)
+    assert (loans["before"], loans["weeks"]) == (400, [400] * 4)
+    assert (audit["verdict"], audit["found"]) == ("stable", 400)
 
 
 def test_a_broken_release_stops_where_it_should_and_the_old_version_serves(
