@@ -378,7 +378,7 @@ def _whole(url: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]
 
 def _requests(site: Site) -> int:
     """Those that the balancer has logged."""
-    return site.layout.log(PROGRAM).read_text().count('"GET / HTTP')
+    return site.layout.log(PROGRAM).read_text().count('"path": "/",')
 
 
 def _wait_for_load(site: Site) -> None:
