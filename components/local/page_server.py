@@ -79,7 +79,7 @@ def configuration(layout: Layout, path: str) -> str:
             '            auth_basic "logbook";',
             f"            auth_basic_user_file {PASSWORDS};",
             # So that nobody tries many, or learns from how long a comparison takes.
-            "            auth_delay 1s;",
+            "            auth_delay 500ms;",
             f'            alias "{layout.pages}/";',
             *(f'            add_header {name} "{value}" always;' for name, value in headers.items()),
             "        }",

@@ -46,6 +46,7 @@ ATTRIBUTES = {
         "viewbox",
         "preserveaspectratio",
         "role",
+        "data-label",
         "x",
         "y",
         "width",
@@ -135,7 +136,7 @@ def test_the_index_lists_releases_and_what_was_done_between_them_the_newest_firs
         "first breach: 5xx responses 4.8 %, before 0.1 %",
         "latency 93 ms 90 ms quiet",
         "ValueError in loans/views.py 3 0",
-        "loans weeks before: 98, 104 70 101.5 90\N{EN DASH}112 99 -31 % not stable",
+        "loans weeks before: 98, 104 70 101.5 (90\N{EN DASH}112) 99 -31 % not stable",
         "late by 1 min 30 s",
     ],
 )
