@@ -13,6 +13,7 @@ from components.azure import sizing
 from components.azure.diagnostics import diagnostics
 from components.azure.generated import Generated
 from components.azure.guard import guarded
+from components.azure.image import CERTIFICATES
 from components.azure.logins import LOGINS, Login, password_secret, role_name, url_secret
 from components.azure.naming import Names
 from components.azure.place import Place
@@ -206,8 +207,11 @@ class Database(pulumi.ComponentResource):
         in_use = args.place.guard and login == args.login
         password = Generated(f"{name}-password-{login}-value", self, protect=in_use)
         url = password.value.apply(
-            # Its alphabet needs no quoting.
-            lambda value: f"postgres://{user}:{value}@{self.host}:{PORT}/{args.name}?sslmode=require"
+            # Its alphabet needs no quoting. The certificate is verified, as by our own jobs (environment.py).
+            lambda value: (
+                f"postgres://{user}:{value}@{self.host}:{PORT}/{args.name}"
+                f"?sslmode=verify-full&sslrootcert={CERTIFICATES}"
+            )
         )
         stored = [
             args.vault.store(

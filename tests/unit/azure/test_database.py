@@ -207,7 +207,7 @@ def test_password_and_url_of_both_logins_are_in_the_vault(
         (
             "url",
             f"postgres://assets_app_{login}:{password}@psql-assets-prod.postgres.database.azure.com:5432/assets"
-            "?sslmode=require",
+            "?sslmode=verify-full&sslrootcert=/etc/ssl/certs/ca-certificates.crt",
         ),
     ):
         stored = usual.made[f"database-{secret}-{login}"]
