@@ -46,7 +46,7 @@ RESERVED = re.compile(
 )
 # The keys of the local target's own servers.
 ONLY_LOCAL = {
-    "": ("port", "state_dir"),
+    "": ("port", "state_dir", "logbook"),
     "database": ("port", "binaries", "max_connections", "server", "server_secret"),
     "cache": ("port", "max_memory_mb"),
 }

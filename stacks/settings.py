@@ -543,12 +543,6 @@ class Settings(Section):
             if self.azure is None:
                 raise at("azure", "is missing, but target is azure", "add it, as docs/azure.md says")
             azure_rules.check(self, self.azure)
-            if self.logbook is not None:
-                raise at(
-                    "logbook",
-                    "is given, but on Azure the pages are in the storage account, for whom its roles let in",
-                    "remove it",
-                )
         elif self.azure is not None:
             raise at("azure", f"is given, but target is {self.target}", "remove it, or set target to azure")
         return self

@@ -49,7 +49,7 @@ def test_the_example_of_the_settings_page_is_accepted(tmp_path: Path) -> None:
     path.write_text(local)
     assert load_file(path).app.settings == "mysite.settings"
     document = YAML(typ="safe").load(local)["config"]
-    for key in ("port", "stateDir", "database", "cache"):
+    for key in ("port", "stateDir", "logbook", "database", "cache"):
         del document[f"relevo:{key}"]
     document |= YAML(typ="safe").load(azure)["config"]
     document |= {"relevo:target": "azure", "relevo:limits": {"readySeconds": 600, "drainSeconds": 2700}}

@@ -86,6 +86,24 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ({"watch": {"minutes": 1441}}, "relevo:watch.minutes is 1441, but a number of minutes"),
     ({"watch": {"minutes": True}}, "relevo:watch.minutes is true, but a number of minutes"),
     ({"watch": False}, "relevo:watch is false, but a map is accepted;"),
+    ({"logbook": {}}, "relevo:logbook.secret is missing, but a secret's name such as SECRET_KEY is needed;"),
+    ({"logbook": "/logbook/"}, 'relevo:logbook is "/logbook/", but a map is accepted;'),
+    ({"logbook": {"secret": "OTHER"}}, "relevo:logbook.secret is OTHER, which is not among relevo:secrets;"),
+    *(
+        (
+            {"logbook": {"secret": "SECRET_KEY", "path": path}},
+            f'relevo:logbook.path is "{path}", but a path such as /.relevo/logbook/, which begins and ends',
+        )
+        for path in ("/", "logbook/", "/logbook", "", "/a//b/", "/a/../b/", "/./", "/a b/", "/a;b/", "/{a}/")
+    ),
+    (
+        {"logbook": {"secret": "SECRET_KEY", "user": "a:b"}},
+        'relevo:logbook.user is "a:b", but a name of letters, digits and ._- is accepted;',
+    ),
+    (
+        app(processes={"pages": {"command": ["x"]}}),
+        'relevo:app.processes has a process "pages", but',
+    ),
     ({"watch": {"everySeconds": 0}}, "relevo:watch.everySeconds is 0, but a number of seconds from 1 to"),
     ({"review": {}}, "relevo:review.volumes is missing, but a map from names to volumes, at least one is"),
     ({"review": {"volumes": {}}}, "relevo:review.volumes is {}, but a map from names to volumes, at least"),

@@ -27,7 +27,11 @@ PROBE = Probe(
     timeout_seconds=1.5,
 )
 SETTINGS = EdgeSettings(
-    port=20000, stats_port=20001, instances={"instance-1": 20002, "instance-2": 20003}, probe=PROBE
+    port=20000,
+    stats_port=20001,
+    instances={"instance-1": 20002, "instance-2": 20003},
+    probe=PROBE,
+    logbook="/.relevo/logbook/",
 )
 
 

@@ -22,11 +22,12 @@ SETTINGS = EdgeSettings(
     stats_port=20001,
     instances={"instance-1": 20002, "instance-2": 20003},
     probe=Probe(path="/ready;{}$1", headers={"X-Odd": 'it\'s "odd" $uri {;}'}),
+    logbook="/.relevo/logbook/",
 )
 
 
 def text(rotation: Collection[str], settings: EdgeSettings = SETTINGS) -> str:
-    return configuration(settings, sockets=Path("/run"), rotation=rotation, revision="abc")
+    return configuration(settings, sockets=Path("/with space/run"), rotation=rotation, revision="abc")
 
 
 @pytest.mark.parametrize("rotation", [set(), {"instance-2"}, {"instance-1", "instance-2"}])
