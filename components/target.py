@@ -103,8 +103,19 @@ class DjangoFacts:
     media_root: str
 
     @classmethod
-    def of(cls, found: Mapping[str, Any], *, secret_key_matches: bool | None) -> DjangoFacts:
-        """`found`: the answer of `django_facts.py settings`, read from its JSON."""
+    def of(
+        cls, done: Completed, *, settings: str, is_secret_key: Callable[[str], bool | None]
+    ) -> DjangoFacts:
+        """From the answer of `django_facts.py settings`; its digest of the key is given to `is_secret_key`.
+
+        Raises `TargetError` where it has none.
+        """
+        found = done.answer("engine")
+        if found is None:
+            raise TargetError(
+                f"the settings {settings} cannot be loaded ({done.last_line}), but every process needs them; "
+                f"correct relevo:app.environment."
+            )
         origins = found["cors_allowed_origins"]
         return cls(
             engine=found["engine"],
@@ -112,7 +123,7 @@ class DjangoFacts:
             port=found["port"],
             name=found["name"],
             user=found["user"],
-            secret_key_matches=secret_key_matches,
+            secret_key_matches=is_secret_key(found["secret_key_sha256"]),
             debug=found["debug"],
             allowed_hosts=tuple(found["allowed_hosts"]),
             cors_allowed_origins=None if origins is None else tuple(origins),

@@ -217,14 +217,11 @@ class AzureOperations:
             key=key_of("django_facts", release, self._step, image, process, salt),
             show=False,
         )
-        found = done.answer("engine")
-        if found is None:
-            raise TargetError(
-                f"the settings {self._facts['app']['settings']} cannot be loaded ({done.last_line}), but "
-                f"every process needs them; correct relevo:app.environment."
-            )
-        matches = self._is_secret_key(found["secret_key_sha256"], salt)
-        return DjangoFacts.of(found, secret_key_matches=matches)
+        return DjangoFacts.of(
+            done,
+            settings=self._facts["app"]["settings"],
+            is_secret_key=lambda found: self._is_secret_key(found, salt),
+        )
 
     # -- backups ---------------------------------------------------------------------------------------
     def backup(self, name: str, *, kept: Collection[str]) -> Backup:

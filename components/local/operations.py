@@ -176,16 +176,11 @@ class LocalOperations:
         salt = secrets.token_hex(16)
         script = [str(DJANGO_FACTS), "settings", salt]
         done = self._run(image, script, release=release, process=process, show=False)
-        found = done.answer("engine")
-        if found is None:
-            lines = [line for line in done.output.splitlines() if line.strip()]
-            raise TargetError(
-                f"the settings {self._facts['app']['settings']} cannot be loaded "
-                f"({lines[-1] if lines else 'no output'}), but every process needs them; correct "
-                f"relevo:app.environment."
-            )
-        matches = self._is_secret_key(found["secret_key_sha256"], salt)
-        return DjangoFacts.of(found, secret_key_matches=matches)
+        return DjangoFacts.of(
+            done,
+            settings=self._facts["app"]["settings"],
+            is_secret_key=lambda found: self._is_secret_key(found, salt),
+        )
 
     # -- backups ---------------------------------------------------------------------------------------
     def backup(self, name: str, *, kept: Collection[str]) -> Backup:
