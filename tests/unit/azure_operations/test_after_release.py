@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,16 @@ from components.azure import handed_over, inside
 from components.azure.environment import Reference
 from components.azure.inside import InsideOperations
 from components.azure.operations import AzureOperations
+from components.release import logbook
+from components.release.context import Context
+from components.release.running import perform
+from components.release.spec import Review, Volume
+from components.release.tasks.close_record import close
+from components.release.tasks.open_record import open_record
+from components.release.tasks.review import review_what_is_due
 from tests.azure.arm_stand_in import ArmStandIn
 from tests.azure.identity_stand_in import IdentityStandIn
+from tests.unit.release.stand_in import specification
 
 ROOT = Path(__file__).parents[3]
 DESCRIBED = {
@@ -100,6 +110,42 @@ import components.azure.inside, components.azure.handed_over
 import components.release.tasks.review, components.release.pages.publishing
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_the_review_inside_asks_the_vault_and_the_blobs_alone(
+    azure: ArmStandIn,
+    facts: dict[str, Any],
+    images: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its identity may do nothing else. What it finds is in the record and on the pages."""
+    volume = Volume(name="loans", sql="SELECT 1", command=None, tolerance_percent=20)
+    spec = specification(image=images[1], review=Review(hours=24, weeks=4, volumes=(volume,)))
+    context = Context(stack="test", trigger="", spec=spec, operations=AzureOperations(facts))
+    monkeypatch.setattr(logbook, "now", lambda: datetime.now(UTC) - timedelta(hours=25))
+    open_record(context)
+    perform(context, "close-record", close)
+    monkeypatch.undo()
+    counted = json.dumps({"counted": [{"found": [10, *[1000] * 9], "error": None}]})
+    monkeypatch.setattr(inside, "command", lambda words: [sys.executable, "-c", f"print({counted!r})"])
+    for name, value in azure.environment().items():
+        monkeypatch.setenv(name, value)
+    azure.requests.clear()
+    with IdentityStandIn("of-review") as identity:
+        for name, value in {**identity.environment(), "AZURE_CLIENT_ID": "of-review"}.items():
+            monkeypatch.setenv(name, value)
+        review_what_is_due(replace(context, operations=InsideOperations(facts)))
+
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (said["relevo"], said["verdict"]) == ("reviewed", "not stable")
+    release = context.current()
+    assert release.reviewed is not None
+    assert release.reviewed["volumes"] == said["volumes"]
+    page = azure.blob(facts["storage"]["pages"], "en/index.html").download_blob().readall()
+    assert release.version.encode() in page
+    hosts = {request.split("/")[2] for request in azure.requests}
+    assert hosts - {"login.microsoftonline.com"} == {"kv-assets-test.vault.azure.net"}
 
 
 def test_a_command_inside_has_the_secrets_but_not_the_jobs_identity(
