@@ -200,7 +200,7 @@ def describe(now: Situation) -> list[str]:
         if back := return_time.of(now.last):
             lines.append(f"went back     {back}, since {back.decided_at}")
     if now.told:
-        lines += _after(now.told)
+        lines += _after(now.told, overdue=now.review is not None)
     if now.half_restored:
         lines.append(f"restore       {now.half_restored}")
     if now.review:
@@ -231,21 +231,24 @@ def as_json(now: Situation) -> dict[str, Any]:
     }
 
 
-def _after(told: ReleaseTold) -> list[str]:
-    """What was found after the release, as far as it was asked for."""
+def _after(told: ReleaseTold, *, overdue: bool) -> list[str]:
+    """What was found after the release, as far as it was asked for. `overdue`: that is said already."""
     lines = []
     if (watch := told.watch) is not None:
         found = f"{watch.verdict}: {watch.why}" if watch.verdict else f"until {watch.until}"
         breach = watch.first_breach
         worse = f"; {breach['measure']} {breach['found']}, before {breach['before']}" if breach else ""
         lines.append(f"watch         {found}{worse}")
-    if (review := told.review) is not None:
+    if (review := told.review) is not None and (review.verdict or not overdue):
         volumes = [
             f"{volume.name} {volume.found:g}, expected {volume.expected:g}"
             for volume in review.volumes
             if volume.found is not None and volume.expected is not None
         ]
-        found = "; ".join([review.verdict, *volumes]) if review.verdict else f"due at {review.due}"
+        so_far = f", so far; due at {review.due}" if review.early else ""
+        found = (
+            "; ".join([f"{review.verdict}{so_far}", *volumes]) if review.verdict else f"due at {review.due}"
+        )
         lines.append(f"review        {found}")
     return lines
 

@@ -129,10 +129,11 @@ class VolumeTold:
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewTold:
-    """`verdict` None: it was not done yet."""
+    """`verdict` None: it was not done yet. `early`: of a look before its time, which does not count."""
 
     due: str | None
     verdict: str | None = None
+    early: bool = False
     late_seconds: float | None = None
     volumes: tuple[VolumeTold, ...] = ()
 
@@ -383,6 +384,7 @@ def review(release: Release, due: str | None) -> ReviewTold | None:
     return ReviewTold(
         due=due,
         verdict=done.get("verdict"),
+        early=bool(done.get("early")),
         late_seconds=done.get("late_seconds"),
         volumes=tuple(
             VolumeTold(

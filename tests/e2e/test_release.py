@@ -191,6 +191,7 @@ def test_a_fall_of_a_volume_since_the_release_is_found(site: Project, digests: d
     assert (loans["verdict"], loans["found"], loans["change_percent"]) == ("not stable", 280, -30.0)
     assert (loans["before"], loans["weeks"]) == (400, [400] * 4)
     assert (audit["verdict"], audit["found"]) == ("stable", 400)
+    assert "not stable, so far; due at 20" in site.run("relevo", "status", "--stack", "local")
 
 
 def test_a_broken_release_stops_where_it_should_and_the_old_version_serves(
