@@ -54,17 +54,16 @@ def when(line: str) -> datetime | None:
 
 
 def plain(line: str) -> list[str]:
-    """The lines that a person reads: of JSON its time, level, logger and message, as gunicorn has them.
+    """The lines that a person reads: of JSON its time, level, logger and message as gunicorn has them.
 
-    Of JSON without a message, as of a balancer, all that it has.
+    Then whatever else it says, and the traceback.
     """
     said = parsed(line)
     if said is None:
         return [line]
-    message = first(said, MESSAGES)
-    if message is None:
-        told = (*TIMES, *LEVELS, *LOGGERS, *TRACES)
-        message = " ".join(f"{name}={value}" for name, value in said.items() if name not in told)
+    told = (*TIMES, *LEVELS, *LOGGERS, *MESSAGES, *TRACES)
+    rest = [f"{name}={value}" for name, value in said.items() if name not in told]
+    message = " ".join([str(first(said, MESSAGES) or ""), *rest]).strip()
     written, level, logger = when(line), first(said, LEVELS), first(said, LOGGERS)
     head = [
         f"[{written.isoformat(sep=' ', timespec='milliseconds')}]" if written else "",

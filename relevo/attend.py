@@ -21,13 +21,17 @@ from pathlib import Path
 
 from components.local.layout import Layout
 from components.release import recovery, review, watch
-from components.release.context import ENGINE, SPEC, TARGET, Context, StepFailed
+from components.release.context import ENGINE, PASSPHRASE, SPEC, TARGET, Context, StepFailed
 from components.release.logbook import now
 from components.release.recovery import Recovery
 from components.target import TargetError
 from relevo.errors import RelevoError
 from relevo.toolchain import launcher
 
+LOCKED = (
+    f"the passphrase of the stack was given by {PASSPHRASE}, which only that terminal had; keep it in a file, "
+    f"and name that by PULUMI_CONFIG_PASSPHRASE_FILE"
+)
 POLL_SECONDS = 2.0
 AGAIN_SECONDS = 60.0
 
@@ -84,7 +88,11 @@ def _come_back(context: Context, layout: Layout, stack: str, described: dict[str
     project = Project(root=Path.cwd(), variables=variables)
     with _to_file(layout.log("way-back")):
         due = recovery.due(context.releases(), pin.pinned(project.configuration(stack)))
-        if isinstance(due, Recovery):
+        if not isinstance(due, Recovery):
+            return
+        if PASSPHRASE in described:
+            desk.give_up(context, due, LOCKED)
+        else:
             desk.recover(project, stack, say=say, context=context)
 
 

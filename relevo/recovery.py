@@ -58,7 +58,7 @@ def recover(
     failed, target = wanted.failed, wanted.target
     decision = _decision(context, wanted)
     if isinstance(decision, str):
-        _give_up(context, wanted, decision)
+        give_up(context, wanted, decision)
     if wanted.schema_only and decision.rewind is None:
         say(
             f"{failed.version} failed in {failed.failed_step}, but no migration would be reversed for "
@@ -76,7 +76,7 @@ def recover(
     try:
         engine.run(project, "up", "--stack", stack, "--yes", variables=variables)
     except RelevoError as fault:
-        _give_up(context, wanted, str(fault))
+        give_up(context, wanted, str(fault))
     say(f"{target.version} serves again, and is pinned; {failed.version} {wanted.outcome}")
 
 
@@ -108,7 +108,7 @@ def _decision(context: Context, wanted: Recovery) -> Decision | str:
         return str(fault)
 
 
-def _give_up(context: Context, wanted: Recovery, fault: str) -> NoReturn:
+def give_up(context: Context, wanted: Recovery, fault: str) -> NoReturn:
     """Say it loudly, everywhere, with the state of each instance. Raises `RelevoError`."""
     failed, target = wanted.failed, wanted.target
     states = [_state(context, name) for name in (*context.spec.processes, *context.spec.instances)]

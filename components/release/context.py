@@ -20,8 +20,9 @@ TARGET = "RELEVO_TARGET"
 SPEC = "RELEVO_RELEASE"
 APPROVED = "RELEVO_APPROVED_PREVIEW"
 DECIDED = "RELEVO_DECIDED_AT"
-# What finds the state and the passphrase of the engine that released. A passphrase itself is not told on.
+# By which the engine that released found its state. Of a passphrase itself is told on only that there is one.
 ENGINE = ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE_FILE", "PULUMI_HOME")
+PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"
 SOURCE = "take both from a step's environment in pulumi stack export"
 
 
@@ -77,6 +78,12 @@ class Context:
                 f"run pulumi up."
             )
         return newest
+
+    @staticmethod
+    def to_hand_over() -> dict[str, str]:
+        """What a step was described by, and its engine: for who goes on with the release without either."""
+        known = {name: os.environ[name] for name in (TARGET, SPEC, *ENGINE) if name in os.environ}
+        return {**known, PASSPHRASE: "set"} if PASSPHRASE in os.environ else known
 
     def masking(self) -> Masking:
         """Of the stack's secrets and CI's token, as far as they resolve."""

@@ -6,14 +6,13 @@ any more is removed, and who looks after the release is told of it.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from components.release import logbook, record, return_time
-from components.release.context import ENGINE, SPEC, TARGET, Context
+from components.release.context import Context
 from components.release.record import Release
 from components.release.running import main
 
@@ -34,8 +33,7 @@ def close(context: Context, release: Release) -> Mapping[str, Any]:
     if back is not None:
         print("\n".join(back.table()), flush=True)
         print(f"{release.kind} to {release.version}: {back}", flush=True)
-    handed = {name: os.environ[name] for name in (TARGET, SPEC, *ENGINE) if name in os.environ}
-    context.operations.hand_over(handed)
+    context.operations.hand_over(context.to_hand_over())
     # The last line, and its last word: the output `logbook` of the release.
     print(f"logbook: {logbook.head(context.operations)}", flush=True)
     told = {"watch_until": watch, "review_due": review}

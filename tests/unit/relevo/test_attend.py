@@ -15,12 +15,12 @@ import pytest
 
 from components.local.layout import Layout
 from components.release import review, watch
-from components.release.context import SPEC, TARGET, Context
+from components.release.context import PASSPHRASE, SPEC, TARGET, Context
 from components.release.record import Release
 from relevo import attend, recovery
 from relevo.errors import RelevoError
 from tests.unit.release.conftest import VERSIONS, released
-from tests.unit.release.stand_in import StandInOperations, image, specification, target_json
+from tests.unit.release.stand_in import Slot, StandInOperations, image, specification, target_json
 
 
 class Again(Exception):
@@ -43,6 +43,8 @@ class Attended:
         self.comes_back = True
         self.described = {TARGET: target_json(), SPEC: specification().to_json()}
         (folder / "Pulumi.local.yaml").write_text("config:\n  relevo:onFailure: rollback\n")
+        for name in ("instance-1", "instance-2"):
+            self.operations.slots[name] = Slot()
         monkeypatch.chdir(folder)
         monkeypatch.setattr(Context, "load", lambda *_: self.context)
         monkeypatch.setattr(attend, "POLL_SECONDS", 0.01)
@@ -113,6 +115,15 @@ def test_a_stack_that_does_not_ask_for_it_is_left_as_it_is(attended: Attended) -
     attended.comes_back = False
     attended.run()
     assert attended.done == ["watched v2"]
+
+
+def test_a_passphrase_that_only_the_terminal_had_is_said_to_be_missing(attended: Attended) -> None:
+    """Once, and to everybody, and nothing is pinned."""
+    attended.described[PASSPHRASE] = "set"
+    attended.run()
+    assert attended.done == ["watched v2"]
+    failed = [entry.error for entry in attended.operations.entries() if entry.event == "recovery failed"]
+    assert failed == [attend.LOCKED]
 
 
 def test_a_review_that_is_due_is_done(attended: Attended, monkeypatch: pytest.MonkeyPatch) -> None:
