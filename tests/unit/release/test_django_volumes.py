@@ -62,31 +62,34 @@ def environment(tmp_path: Path, new_database: Callable[[], str]) -> dict[str, st
     }
 
 
+EVER = "WHERE %(since)s::timestamptz < %(until)s"
+ASKED: dict[str, tuple[int, ...] | str] = {
+    COUNT: (3, 1),
+    f"SELECT sum(length(name))::numeric FROM loan {BETWEEN} AND name LIKE 'a%%'": (3, 1),
+    f"SELECT setting::int FROM pg_settings {EVER} AND name = 'statement_timeout'": (60_000, 60_000),
+    f"SELECT count(*) FROM lent {BETWEEN}": 'relation "lent" does not exist',
+    f"SELECT sneaky() + count(*) FROM loan {BETWEEN}": "read-only transaction",
+    f"SELECT at FROM loan {BETWEEN}": "it gives several rows, but one number is asked for",
+    f"SELECT 1 {EVER} AND false": "it gives no row, but one number",
+    f"SELECT 1, 2 {EVER}": "it gives 2 columns, but one number",
+    f"SELECT NULL::int {EVER}": "it gives None, but a whole number of at least 0 is asked for",
+    f"SELECT 2.5 {EVER}": "it gives Decimal('2.5'), but a whole number",
+    f"SELECT -1 {EVER}": "it gives -1, but a whole number",
+    f"SELECT 'NaN'::numeric {EVER}": "it gives Decimal('NaN'), but a whole number",
+    f"SELECT true {EVER}": "it gives True, but a whole number",
+}
+
+
 def test_each_query_counts_its_spans_or_says_why_not_and_changes_nothing(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    found = measured(
-        tmp_path,
-        environment,
-        COUNT,
-        f"SELECT count(*) FROM lent {BETWEEN}",
-        f"SELECT sneaky() + count(*) FROM loan {BETWEEN}",
-        f"SELECT sum(length(name))::numeric FROM loan {BETWEEN} AND name LIKE 'a%%'",
-        f"SELECT 2.5 {BETWEEN.replace('at', 'now()')} OR true",
-        f"SELECT at FROM loan {BETWEEN}",
-        "SELECT NULL::int WHERE %(since)s < %(until)s",
-        "SELECT 1, 2 WHERE %(since)s < %(until)s",
-    )
-    assert found[0] == Counted(found=(3, 1))
-    assert found[3] == Counted(found=(3, 1))
-    errors = [each.error or "" for each in found]
-    assert 'relation "lent" does not exist' in errors[1]
-    assert "read-only transaction" in errors[2]
-    assert "it gives Decimal('2.5'), but a whole number of at least 0 is asked for" in errors[4]
-    assert "it gives several rows, but one number is asked for" in errors[5]
-    assert "it gives None, but a whole number" in errors[6]
-    assert "it gives 2 columns" in errors[7]
-    assert [each.found for each in found if each.error] == [()] * 6
+    found = measured(tmp_path, environment, *ASKED)
+    for (sql, expected), counted in zip(ASKED.items(), found, strict=True):
+        if isinstance(expected, str):
+            assert expected in (counted.error or ""), sql
+            assert counted.found == (), sql
+        else:
+            assert counted == Counted(found=expected), sql
     with psycopg.connect(environment["URL"]) as connection:
         assert connection.execute("SELECT count(*) FROM loan").fetchone() == (5,)
 
