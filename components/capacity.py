@@ -12,6 +12,7 @@ THREADS = 4
 RESERVED_CONNECTIONS = 8
 # Assumed of a worker, the project loaded and its threads at work.
 WORKER_MB = 256
+GRACEFUL_SECONDS = 30  # for the requests that a worker still has when it is stopped
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 from components import log_lines
+from components.tracebacks import BEGIN
 
-TRACEBACK = "Traceback (most recent call last):"
 WRONG = re.compile(r"\[(ERROR|CRITICAL)\]|Worker failed to boot|Address already in use")
 SHOWN = 20
 
@@ -17,8 +17,8 @@ def errors(lines: Iterable[str]) -> list[str]:
     found: list[str] = []
     inside = False
     for line in _plain(lines):
-        whole = TRACEBACK in line  # in one line, unless it ends there
-        if line.rstrip().endswith(TRACEBACK):
+        whole = BEGIN in line  # in one line, unless it ends there
+        if line.rstrip().endswith(BEGIN):
             inside = True
         elif whole or (inside and line and not line[0].isspace()):
             found.append(line)
@@ -26,7 +26,7 @@ def errors(lines: Iterable[str]) -> list[str]:
         elif WRONG.search(line):
             found.append(line)
     if inside:
-        found.append(TRACEBACK)
+        found.append(BEGIN)
     return list(dict.fromkeys(found))[:SHOWN]
 
 
@@ -35,4 +35,4 @@ def _plain(lines: Iterable[str]) -> Iterator[str]:
     for line in lines:
         said = log_lines.parsed(line)
         of_gunicorn = said is not None and str(said.get("logger")).startswith("gunicorn")
-        yield from log_lines.plain(line) if of_gunicorn or TRACEBACK in line else [line]
+        yield from log_lines.plain(line) if of_gunicorn or BEGIN in line else [line]

@@ -19,7 +19,7 @@ from azure.core.exceptions import ResourceExistsError
 
 from components.azure.backups import DUMP
 from components.azure.database_login import connect
-from components.azure.faults import asking
+from components.azure.faults import asking, status_of
 from components.azure.image import SCHEDULED
 from components.azure.login import blobs
 from components.azure.media import Media
@@ -83,18 +83,15 @@ def take(name: str, *, database: str, host: str, backups: str, media: str) -> No
 
 
 def main(arguments: list[str]) -> int:
-    try:
-        take(
+    return status_of(
+        lambda: take(
             arguments[0],
             database=os.environ["PGDATABASE"],
             host=os.environ["RELEVO_BLOBS"],
             backups=os.environ["RELEVO_BACKUPS"],
             media=os.environ["RELEVO_MEDIA"],
         )
-    except TargetError as fault:
-        print(fault, flush=True)
-        return 1
-    return 0
+    )
 
 
 if __name__ == "__main__":

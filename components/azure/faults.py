@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
@@ -42,6 +42,16 @@ def asking(what: str) -> Iterator[None]:
             f"cannot {what}: no answer from Azure ({type(error).__name__}: {first(str(error))}); check the "
             f"network, and run pulumi up again."
         ) from None
+
+
+def status_of(act: Callable[[], object]) -> int:
+    """The exit status of a job's command. A fault is the line that it prints last."""
+    try:
+        act()
+    except TargetError as fault:
+        print(fault, flush=True)
+        return 1
+    return 0
 
 
 def describe(what: str, error: HttpResponseError) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.capacity import Capacity
+from components.capacity import GRACEFUL_SECONDS, Capacity
 
 APP = "/app"  # the source; the image works in the folder in it that has manage.py
 APP_PYTHON = f"{APP}/.venv/bin/python"
@@ -20,7 +20,6 @@ CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 MEDIA_ROOT = "/media"  # of the container alone: media belong into the blob container
 PORT = 8000
 PREPARED, CONTEXT, RECIPE = "image", "context", "recipe.json"  # of an artefact, for a build in `pulumi up`
-GRACEFUL_SECONDS = 30
 SCHEDULED = "scheduled-"  # begins the name of a backup that the clock takes
 
 

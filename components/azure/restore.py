@@ -29,7 +29,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from components.azure.backups import DUMP
 from components.azure.database_login import connect
 from components.azure.dump import tool
-from components.azure.faults import asking
+from components.azure.faults import asking, status_of
 from components.azure.image import APP_PYTHON
 from components.azure.login import blobs
 from components.azure.media import Media
@@ -170,12 +170,7 @@ def main(arguments: list[str]) -> int:
         media=Media(os.environ["RELEVO_BLOBS"], os.environ["RELEVO_MEDIA"], os.environ["RELEVO_BACKUPS"]),
         urls=os.environ.get("RELEVO_URLS", "").split(),
     )
-    try:
-        print(json.dumps(answer(restores, arguments)), flush=True)
-    except TargetError as fault:
-        print(fault, flush=True)
-        return 1
-    return 0
+    return status_of(lambda: print(json.dumps(answer(restores, arguments)), flush=True))
 
 
 if __name__ == "__main__":

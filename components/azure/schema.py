@@ -12,7 +12,7 @@ import sys
 import psycopg
 
 from components.azure.database_login import connect
-from components.target import TargetError
+from components.azure.faults import status_of
 
 
 def schema(database: str) -> dict[str, object]:
@@ -28,12 +28,7 @@ def schema(database: str) -> dict[str, object]:
 
 
 def main() -> int:
-    try:
-        print(json.dumps(schema(os.environ["PGDATABASE"])), flush=True)
-    except TargetError as fault:
-        print(fault, flush=True)
-        return 1
-    return 0
+    return status_of(lambda: print(json.dumps(schema(os.environ["PGDATABASE"])), flush=True))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from components.azure.faults import asking
 from components.azure.login import Clients
 from components.azure.waiting import until
 from components.azure.words import word
+from components.capacity import GRACEFUL_SECONDS
 from components.target import Deployment, TargetError
 
 FRESH_SECONDS = 3.0  # a gate asks ten times a second; ARM is asked less often
@@ -40,7 +41,7 @@ def platform_settings(*, warmup_path: str, warmup_status: int, start_limit: floa
         "WEBSITE_WARMUP_STATUSES": str(warmup_status),
         "WEBSITES_CONTAINER_START_TIME_LIMIT": str(int(min(start_limit, LONGEST_START_SECONDS))),
         # Five seconds by default, in which no long request ends.
-        "WEBSITES_CONTAINER_STOP_TIME_LIMIT": str(min(layout.GRACEFUL_SECONDS + 5, LONGEST_STOP_SECONDS)),
+        "WEBSITES_CONTAINER_STOP_TIME_LIMIT": str(min(GRACEFUL_SECONDS + 5, LONGEST_STOP_SECONDS)),
     }
 
 

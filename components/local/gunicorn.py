@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.capacity import Capacity
+from components.capacity import GRACEFUL_SECONDS, Capacity
 from components.target import TargetError
 
-GRACEFUL_SECONDS = 30
 CONFIGURATION = Path(__file__).parents[1] / "gunicorn_config.py"
 
 

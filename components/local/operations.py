@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import psycopg
 
-from components.capacity import Capacity
+from components.capacity import GRACEFUL_SECONDS, Capacity
 from components.local import command, durable, gunicorn, ports, startup, vault
 from components.local.artefacts import Store
 from components.local.backups import Backups
@@ -63,7 +63,7 @@ PREVIOUS_STOP_SECONDS = 3
 INSTANCE_START_SECONDS = 6
 PROCESS_START_SECONDS = 5
 LONGEST_STEP = 100
-STOP_SECONDS = gunicorn.GRACEFUL_SECONDS + 5
+STOP_SECONDS = GRACEFUL_SECONDS + 5
 
 
 class LocalOperations:

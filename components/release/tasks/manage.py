@@ -19,8 +19,8 @@ from components.release.record import Release
 from components.release.running import main
 from components.release.tasks.backup import further
 from components.target import Completed
+from components.tracebacks import BEGIN
 
-TRACEBACK = "Traceback (most recent call last):"
 LONGEST_REASON = 300
 # What psycopg raises, by its own name or Django's, where the server does not let it or is gone ("errors").
 NOT_LET = ("OperationalError", "InterfaceError")
@@ -50,8 +50,8 @@ def reason(output: str) -> str:
     lines = [line for line in output.splitlines() if line.strip()]
     if "ERRORS:" in lines[:-1]:
         return lines[lines.index("ERRORS:") + 1].strip()[:LONGEST_REASON]
-    if TRACEBACK in lines:
-        last = len(lines) - lines[::-1].index(TRACEBACK)
+    if BEGIN in lines:
+        last = len(lines) - lines[::-1].index(BEGIN)
         # An exception's message may go on for lines: the query, a mark under the fault.
         lines = [line for line in lines[last:] if not line[0].isspace()][:1] or lines
     return lines[-1].strip()[:LONGEST_REASON] if lines else "it printed nothing"

@@ -101,7 +101,7 @@ def superuser() -> Iterator[str]:
 
 @pytest.fixture
 def application(
-    superuser: str, azure: ArmStandIn, facts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    superuser: str, azure: ArmStandIn, facts: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[psycopg.Connection]:
     """A session of the application's role in its database, which has rows."""
     with psycopg.connect(superuser, autocommit=True) as connection:
@@ -123,6 +123,7 @@ def application(
         "RELEVO_BACKUPS": storage["backups"],
         "RELEVO_MEDIA": storage["media"],
         "PATH": f"{bundled()}:{os.environ['PATH']}",
+        "TMPDIR": tmp_path,  # of a job that is killed, whose container goes with it
     }.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.setattr(database_login, "token", lambda: "token")
