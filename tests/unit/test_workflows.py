@@ -83,9 +83,9 @@ def test_a_long_command_keeps_its_login_and_its_status(tmp_path: Path) -> None:
         (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{script}\n")
         (tmp_path / name).chmod(0o755)
     logins = tmp_path / "logins"
-    until_two = 'until [ "$(wc -l < "$LOGINS" 2> /dev/null)" = 2 ]; do sleep 0.05; done; exit 7'
+    until_three = 'until [ "$(wc -l < "$LOGINS")" = 3 ]; do sleep 0.05; done; exit 7'
     done = subprocess.run(
-        [SCRIPT.with_name("logged-in.sh"), "bash", "-c", until_two],
+        [SCRIPT.with_name("logged-in.sh"), "bash", "-c", until_three],
         env={
             "PATH": f"{tmp_path}:{os.environ['PATH']}",
             "LOGINS": str(logins),
@@ -103,4 +103,4 @@ def test_a_long_command_keeps_its_login_and_its_status(tmp_path: Path) -> None:
     login = (
         f"login --service-principal --username app --tenant tenant --federated-token {token} --output none"
     )
-    assert logins.read_text().splitlines() == [login] * 2
+    assert logins.read_text().splitlines() == [login] * 3
