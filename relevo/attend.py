@@ -29,8 +29,8 @@ from relevo.errors import RelevoError
 from relevo.toolchain import launcher
 
 LOCKED = (
-    f"the passphrase of the stack was given by {PASSPHRASE}, which only that terminal had; keep it in a file, "
-    f"and name that by PULUMI_CONFIG_PASSPHRASE_FILE"
+    f"the passphrase of the stack was given by {PASSPHRASE}, which only that terminal had; keep it in a "
+    f"file, and name that by PULUMI_CONFIG_PASSPHRASE_FILE"
 )
 POLL_SECONDS = 2.0
 AGAIN_SECONDS = 60.0
