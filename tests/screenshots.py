@@ -67,7 +67,7 @@ def take(project: Project) -> None:
         page.goto(f"{project.url}/.relevo/logbook/en/index.html")
         page.screenshot(path=IMAGES / "logbook.png", full_page=True)
         page.locator("ol.log").get_by_role("link", name="v2", exact=True).last.click()
-        page.screenshot(path=IMAGES / "logbook-release.png", full_page=True)
+        page.screenshot(path=IMAGES / "logbook-release.png")
 
 
 def main() -> int:

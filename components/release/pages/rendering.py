@@ -172,7 +172,7 @@ def _curves(watch: WatchTold, language: Language) -> list[Drawn]:
         charts.curve([(point[0], point[column]) for point in watch.curve]) for column in (1, 2, 3, 4)
     )
     drawn = []
-    minutes = number(language, round((times[-1] - times[0]) / 60)) if times else ""
+    span = spoken(language, times[-1] - times[0]) if times else ""
     for what, lines, unit in (
         ("requests", ((requests, False),), ""),
         ("errors", ((client, False), (server, True)), ""),
@@ -185,7 +185,7 @@ def _curves(watch: WatchTold, language: Language) -> list[Drawn]:
                 language,
                 "curve",
                 what=word(language, what),
-                minutes=minutes,
+                span=span,
                 top=f"{number(language, top)}{unit}",
             )
             drawn.append(Drawn(title=title, lines=known))

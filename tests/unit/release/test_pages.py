@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
 import time
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -170,7 +172,7 @@ def test_the_watchs_curves_stay_inside_their_picture(pages) -> None:
         points = [tuple(map(float, point.split(","))) for point in line.split()]
         assert all(0 <= x <= 1000 and 0 <= y <= 100 for x, y in points)
         assert (points[0][1], points[-1][0]) != (None, 0)
-    assert "requests over 60 minutes, at most 16" in page
+    assert "requests over 59 min 30 s, at most 16" in page
 
 
 def test_each_page_is_in_both_languages_and_leads_to_the_other(pages) -> None:
@@ -263,6 +265,14 @@ def test_a_killed_restore_is_said_before_the_way_back() -> None:
     index = said(rendering.pages(account.of(book.written))["en/index.html"].decode())
     assert "the restore of backup b1" in index
     assert index.index("the restore of backup b1") < index.index("relevo rollback --stack prod")
+
+
+def test_every_field_for_machines_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "logbook.md").read_text()
+    shapes = (account.Account, account.ReleaseTold, account.Beside, account.ChainTold, account.Try)
+    shapes = (*shapes, account.Request, account.Asked, account.Check, account.BackupTaken, account.WatchTold)
+    names = {field.name for shape in (*shapes, account.ReviewTold) for field in dataclasses.fields(shape)}
+    assert {name for name in names if f"`{name}`" not in page} == set()
 
 
 # -- following the record ------------------------------------------------------------------------------
