@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 
 from components.azure.environment import Reference
 from components.azure.operations import AzureOperations
-from components.target import TargetError
+from components.target import Counted, Query, TargetError
 from tests.azure.arm_stand_in import ArmStandIn, Command
 
 VAULT = "https://kv-assets-test.vault.azure.net"
@@ -255,6 +257,25 @@ def test_what_django_says_is_read_from_among_what_the_project_prints(
     azure.commands = lambda words: Command(["ImportError: no module"], status=1)
     with pytest.raises(TargetError, match=r"site\.settings cannot be loaded \(ImportError: no module\)"):
         operations.django_facts(images[1], release=RELEASE, process="web")
+
+
+def test_volumes_are_counted_in_one_job_and_as_they_are_now(
+    operations: AzureOperations, azure: ArmStandIn, images: list[str]
+) -> None:
+    now = datetime(2026, 11, 25, tzinfo=UTC)
+    query = Query(sql="SELECT 1", spans=((now, now + timedelta(hours=24)),))
+    said = ['{"counted": [{"found": [3], "error": null}, {"found": [], "error": "no such table"}]}']
+    azure.commands = lambda words: Command(["a project prints {", *said])
+    for _ in range(2):
+        counted = operations.measure(images[1], [query, query], release=RELEASE)
+        assert counted == (Counted(found=(3,)), Counted(error="no such table"))
+    first, _ = azure.jobs["caj-manage"]
+    span = ["2026-11-25T00:00:00+00:00", "2026-11-26T00:00:00+00:00"]
+    assert first.words[:2] == ["django_facts.py", "volumes"]
+    assert json.loads(first.words[2]) == [["SELECT 1", [span]]] * 2
+    azure.commands = lambda words: Command(["OperationalError: it does not answer"], status=1)
+    with pytest.raises(TargetError, match=r"cannot be counted \(OperationalError: it does not answer\)"):
+        operations.measure(images[1], [query], release=RELEASE)
 
 
 def test_applied_migrations_are_asked_again_after_a_command(
