@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import typer
+import typer.core
+
+from relevo import cli
 
 SCRIPT = Path(__file__).parents[2] / ".github" / "preview.sh"
 # As printed by `pulumi preview --diff` 3.259.0.
@@ -104,3 +109,19 @@ def test_a_long_command_keeps_its_login_and_its_status(tmp_path: Path) -> None:
         f"login --service-principal --username app --tenant tenant --federated-token {token} --output none"
     )
     assert logins.read_text().splitlines() == [login] * 3
+
+
+def test_each_command_that_ci_gives_is_one_with_these_options() -> None:
+    """A job that ends with "No such command" would be seen only after a release."""
+    known = typer.main.get_command(cli.app)
+    assert isinstance(known, typer.core.TyperGroup)
+    files = [path for path in SCRIPT.parent.rglob("*") if path.suffix in (".yml", ".sh")]
+    given = [
+        words
+        for path in files
+        for words in re.findall(r"\.venv/bin/relevo ([a-z]+)([^|\n)]*)", path.read_text())
+    ]
+    assert {"logbook", "review", "watch"} <= {command for command, _ in given}
+    for command, words in given:
+        options = {name for each in known.commands[command].params for name in each.opts}
+        assert set(re.findall(r"--[a-z]+", words)) <= options, command
