@@ -14,6 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from components.local.vault import Vault
 from components.release.chain import digest
 from components.release.manifest import Manifest
 from components.release.record import Entry, Event, Release
@@ -22,6 +23,7 @@ from relevo.errors import RelevoError
 from relevo.project import Project
 from relevo.situation import Program, Situation
 from relevo.store import Stored
+from tests.unit.release.logbooks import Book, full
 from tests.unit.release.stand_in import StandInOperations, context, specification
 
 V1, V2, V3 = (f"app@sha256:{digit * 64}" for digit in "123")
@@ -269,6 +271,66 @@ def test_the_logbook_says_what_happened_when_and_by_whom(project: Project) -> No
     entries = json.loads(run("logbook", "--json"))["entries"]
     assert [entry["event"] for entry in entries] == ["release opened", "release succeeded"] * 2
     assert all(len(entry["previous"]) == 64 for entry in entries)
+
+
+def test_scripts_get_what_the_pages_show_by_status_and_logbook(project: Project) -> None:
+    book = full()
+    file = project.state("local") / "logbook" / "releases.jsonl"
+    file.write_bytes(book.written)
+    told = json.loads(run("logbook", "--json"))
+    assert [(one["version"], one["verdict"]) for one in told["releases"]] == [
+        ("v0", "succeeded"),
+        ("v1", "succeeded"),
+        ("v2", "succeeded"),
+        ("v3", "failed"),
+        ("v1", "succeeded"),
+    ]
+    assert told["releases"][2]["watch"]["verdict"] == "breached"
+    assert told["releases"][2]["review"]["volumes"][0]["change_percent"] == -31.0
+    assert told["beside"][0]["event"] == "attempt refused"
+    assert told["chain"]["faults"] == []
+    assert told["back"]["version"] == "v0"
+    status = json.loads(run("status", "--json"))
+    assert status["release"] == told["releases"][-1]
+    assert (status["healthy"], status["health"]) == (False, "was never brought up")
+    assert status["back"]["command"] == "relevo rollback --stack local"
+    assert status["pinned"] == {"image": V2, "version": "v2"}
+
+
+def test_the_pages_are_written_into_any_folder(project: Project, tmp_path: Path) -> None:
+    first = run("logbook", "--html", str(tmp_path / "a" / "pages")).strip()
+    assert first == str(tmp_path / "a" / "pages" / "index.html")
+    (page,) = (tmp_path / "a" / "pages" / "es").glob("*-v2.html")
+    assert "20260102T000000Z-v2" in page.read_text()
+    (tmp_path / "file").touch()
+    refused = CliRunner().invoke(cli.app, ["logbook", "--html", str(tmp_path / "file")])
+    assert "cannot be written (File exists), but the pages go there; give" in str(refused.exception)
+
+
+def test_status_says_where_the_pages_are_and_not_their_password(project: Project) -> None:
+    with project.configuration("local").open("a") as file:
+        file.write("  relevo:logbook: {secret: SECRET_KEY}\n")
+    state = project.state("local")
+    assert "logbook" not in run("status")  # it has no address yet
+    Vault(state / "secrets").write("SECRET_KEY", "hidden away")
+    (state / "ports.json").write_text('{"public": 9}')
+    said = run("status")
+    assert f"http://127.0.0.1:9/.relevo/logbook/ (password: cat {state}/secrets/SECRET_KEY)" in said
+    assert "hidden away" not in said
+
+
+def test_status_says_what_watch_and_review_have_found(project: Project) -> None:
+    book = Book()
+    release = book.succeed("v2")
+    file = project.state("local") / "logbook" / "releases.jsonl"
+    file.write_bytes(book.written)
+    assert re.search(r"^watch +until 2026-11-24T15:\d\d", run("status"), re.MULTILINE)
+    book.watch(release)
+    book.review(release)
+    file.write_bytes(book.written)
+    said = run("status")
+    assert re.search(r"^watch +breached: It rose\.; errors-5xx 4\.8 %, before 0\.1 %$", said, re.MULTILINE)
+    assert re.search(r"^review +not stable; loans 70, expected 101\.5$", said, re.MULTILINE)
 
 
 def test_a_logbook_is_verified_in_one_line_and_tampering_ends_with_1(
