@@ -10,7 +10,10 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+
+from azure.core.exceptions import ResourceExistsError
 
 from components.azure.container_secrets import once_ready
 from components.azure.faults import asking
@@ -34,7 +37,8 @@ class HandedOver:
             if self._newest() != described:
                 name = f"{FOLDER}{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.json"
                 blob = blobs(self._host).get_blob_client(self._logbook, name)
-                blob.upload_blob(json.dumps(dict(described), sort_keys=True).encode())
+                with suppress(ResourceExistsError):  # by this very request, whose answer was lost
+                    blob.upload_blob(json.dumps(dict(described), sort_keys=True).encode())
 
     def newest(self) -> dict[str, str] | None:
         """None: no release has succeeded yet."""

@@ -113,13 +113,6 @@ class AzureOperations:
             probe=facts["app"]["probe"],
             quiet_minutes=int(self._limits.get("quiet_minutes", 1)),
         )
-        self._observing = Observing(
-            clients,
-            group=group,
-            profile=front_door["profile"],
-            endpoint=front_door["endpoint"],
-            workspace=facts["workspace"],
-        )
         self._schema: dict[str, Any] | None = None
         self._step = ""
 
@@ -371,7 +364,14 @@ class AzureOperations:
 
     # -- after the release -----------------------------------------------------------------------------
     def observe(self, since: datetime, until: datetime) -> Observed:
-        return self._observing.observe(since, until, now=datetime.now(UTC))
+        observing = Observing(
+            self._clients,
+            group=self._facts["resource_group"],
+            profile=self._facts["front_door"]["profile"],
+            endpoint=self._facts["front_door"]["endpoint"],
+            workspace=self._facts["workspace"],
+        )
+        return observing.observe(since, until, now=datetime.now(UTC))
 
     def measure(self, image: str, queries: Sequence[Query], *, release: str) -> tuple[Counted, ...]:
         words = ["django_facts.py", "volumes", Query.to_json(queries)]
