@@ -27,7 +27,13 @@ WITHIN = ("step started", "step done", "step failed", "notified")  # of a releas
 def publish(operations: Operations, written: bytes, newest: Entry) -> None:
     """After `newest`, the last entry of the whole record `written`. A failure is said, and stops nothing."""
     try:
-        operations.publish(changed(written, newest))
+        while rendering.FIRST in (pages := changed(written, newest)):
+            operations.publish(pages)
+            # Whoever wrote meanwhile may have published before: then this was an older index.
+            if len(now := operations.read_record()) == len(written):
+                return
+            written = now
+        operations.publish(pages)
     except FAULTS as fault:
         if newest.event not in WITHIN:
             said = " ".join(str(fault).split())

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from components.release.account import Account, ReleaseTold, Try, WatchTold, between
@@ -23,6 +24,7 @@ from components.release.pages import charts
 from components.release.pages.words import NAMES, word
 
 FOLDER = Path(__file__).parent
+COMPILED = FOLDER / "__pycache__"
 FIRST = "index.html"
 UNKNOWN = "\N{EN DASH}"
 # As record.new_id makes them; no other one becomes part of a path.
@@ -136,8 +138,9 @@ def _templates() -> Environment:
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
-        trim_blocks=False,
         auto_reload=False,
+        # Beside Python's own: each step is a process, which would compile them anew.
+        bytecode_cache=FileSystemBytecodeCache(str(COMPILED)) if os.access(COMPILED, os.W_OK) else None,
     )
     style = (FOLDER / "page.css").read_text()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

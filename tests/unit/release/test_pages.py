@@ -304,6 +304,23 @@ def test_the_published_pages_are_those_of_the_whole_record(operations: StandInOp
     assert operations.pages == rendering.pages(account.of(operations.read_record()))
 
 
+def test_the_index_is_that_of_the_last_of_several_writers(
+    operations: StandInOperations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step ends while a watch begins: each draws what it has read, and either may be the later one."""
+    play(operations, full())
+    publish, others = operations.publish, ["by another", "by a third"]
+
+    def overtaken(pages: dict[str, bytes]) -> None:
+        if others:
+            logbook.write(operations, "attempt refused", error=others.pop())
+        publish(pages)
+
+    monkeypatch.setattr(operations, "publish", overtaken)
+    logbook.write(operations, "drill done")
+    assert operations.pages == rendering.pages(account.of(operations.read_record()))
+
+
 def test_a_step_of_an_open_release_draws_its_page_alone(operations: StandInOperations) -> None:
     book = Book()
     id, _ = book.succeed("v1")
