@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from relevo.errors import RelevoError, one_line
@@ -17,17 +18,25 @@ from relevo.project import Project
 def run(project: Project, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
     """With its output as it is. Raises `RelevoError` if it fails, also because somebody stops it."""
     sys.stdout.flush()
-    process = subprocess.Popen(
-        [program(), *arguments],
-        cwd=project.root,
-        env={**os.environ, **project.variables, **(variables or {})},
-    )
-    with process:
-        while process.returncode is None:
-            with contextlib.suppress(KeyboardInterrupt):
-                process.wait()  # the engine has got it as well, and ends its step first
+    with _ended_by_the_engine():
+        process = subprocess.run(
+            [program(), *arguments],
+            cwd=project.root,
+            env={**os.environ, **project.variables, **(variables or {})},
+            check=False,
+        )
     if process.returncode:
         raise RelevoError(fault(arguments[0], process.returncode))
+
+
+@contextlib.contextmanager
+def _ended_by_the_engine() -> Iterator[None]:
+    """Ctrl-C is the engine's, which has got it as well and ends its step first."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def fault(command: str, status: int) -> str:
