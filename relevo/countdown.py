@@ -41,25 +41,23 @@ def run(project: Project, clock: Clock, *arguments: str, variables: Mapping[str,
     """
     console = Console()
     live = Live(clock, console=console, refresh_per_second=2, transient=True)
-    process = subprocess.Popen(
-        [engine.program(), *arguments],
-        cwd=project.root,
-        env={**os.environ, **project.variables, **variables},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
-    assert process.stdout is not None
-    with process, live if console.is_terminal else contextlib.nullcontext():
-        while True:
-            try:
-                for line in process.stdout:
-                    _show(console, clock, line.rstrip("\n"))
-                break
-            except KeyboardInterrupt:  # the engine has got it as well, and ends its step first
-                continue
+    with (
+        engine.ended_by_the_engine(),
+        live if console.is_terminal else contextlib.nullcontext(),
+        subprocess.Popen(
+            [engine.program(), *arguments],
+            cwd=project.root,
+            env={**os.environ, **project.variables, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            _show(console, clock, line.rstrip("\n"))
     if process.returncode:
         raise RelevoError(engine.fault(arguments[0], process.returncode))
 

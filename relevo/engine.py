@@ -18,7 +18,7 @@ from relevo.project import Project
 def run(project: Project, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
     """With its output as it is. Raises `RelevoError` if it fails, also because somebody stops it."""
     sys.stdout.flush()
-    with _ended_by_the_engine():
+    with ended_by_the_engine():
         process = subprocess.run(
             [program(), *arguments],
             cwd=project.root,
@@ -30,7 +30,7 @@ def run(project: Project, *arguments: str, variables: Mapping[str, str] | None =
 
 
 @contextlib.contextmanager
-def _ended_by_the_engine() -> Iterator[None]:
+def ended_by_the_engine() -> Iterator[None]:
     """Ctrl-C is the engine's, which has got it as well and ends its step first."""
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
