@@ -18,7 +18,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from components.release import recovery as recoveries
 from components.release import watch as watches
 from components.release.context import Context
 from components.release.logbook import now
@@ -27,7 +26,7 @@ from components.release.record import Release
 from components.release.watch import Watch
 from components.release.watching import Judgement
 from components.target import TargetError
-from relevo import operating, pin, recovery
+from relevo import operating, recovery
 from relevo.errors import RelevoError
 from relevo.project import Project
 
@@ -62,7 +61,7 @@ def watch(project: Project, stack: str, *, quietly: bool, say: Callable[[str], N
     if not quietly:
         Console().print(_picture(release, data))
     if settings.target != "local" and comes_back and data["verdict"] == "breached":
-        _come_back(project, stack, context, say)
+        recovery.recover(project, stack, say=say, context=context)
     return {"release": release.id, "version": release.version, **data}
 
 
@@ -109,14 +108,6 @@ def _follow(
 
 def _again(context: Context, release: Release) -> Release:
     return next(other for other in context.releases() if other.id == release.id)
-
-
-def _come_back(project: Project, stack: str, context: Context, say: Callable[[str], None]) -> None:
-    due = recoveries.due(context.releases(), pin.pinned(project.configuration(stack)))
-    if isinstance(due, str):
-        say(f"{due}.")
-    else:
-        recovery.recover(project, stack, say=say, context=context)
 
 
 # -- what is shown -----------------------------------------------------------------------------------------

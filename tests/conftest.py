@@ -19,7 +19,7 @@ _ORDER = ["unit", "engine", "e2e"]
 # and comes after them, minutes before seconds: e2e, engine, policy, unit.
 _PARTS = (
     ("e2e/test_release.py",),
-    ("e2e/test_interruptions.py", "e2e/test_rehearsal.py", "e2e/test_secrecy.py"),
+    ("e2e/test_interruptions.py", "e2e/test_rehearsal.py", "e2e/test_secrecy.py", "e2e/test_watch.py"),
     ("engine/test_azure_release.py",),
     ("e2e/test_refusals.py", "e2e/test_existing_postgres.py"),
     ("e2e/test_local_servers.py",),

@@ -1,0 +1,153 @@
+"""What `relevo watch` shows and returns, of a stack with an attendant and of one without."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from components.release import logbook
+from components.release.spec import Watch
+from components.target import Raised
+from relevo import cli, operating, recovery, watch
+from relevo.errors import RelevoError
+from relevo.project import Project
+from tests.unit.release.conftest import VERSIONS, opened, released
+from tests.unit.release.stand_in import StandInOperations, image, nothing_observed
+
+DONE = {
+    "verdict": "quiet",
+    "why": "Nothing rose.",
+    "requests": 70,
+    "measures": {"errors-5xx": {"found": "0.1 %", "before": "0 %", "breached": False}},
+    "curve": [[0, 50, 0, 0, 10], [30, 20, 0, 2, None]],
+    "exceptions": [{"fingerprint": "f", "title": "ValueError in a.py, b", "count": 3, "before": 0}],
+    "restarts": 0,
+}
+
+
+class Desk:
+    """v2 was released over v1 a while ago; `seconds` pass with each look."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+        self.operations = StandInOperations({})
+        self.operations.manifests = {image(known.version): known for known in VERSIONS}
+        released(self.operations, "v1")
+        self.context, _ = released(self.operations, "v2", watch=Watch(minutes=2, every_seconds=30))
+        (folder / "Pulumi.yaml").write_text("name: relevo\n")
+        self.recovered: list[str] = []
+        self.passed = 0.0
+        real = logbook.now
+        settings = type("Settings", (), {"target": target, "on_failure": "rollback"})
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(Project, "settings", lambda *_: settings)
+        monkeypatch.setattr(operating, "context", lambda *_: self.context)
+        monkeypatch.setattr(watch, "now", lambda: real() + timedelta(seconds=self.passed))
+        monkeypatch.setattr("time.sleep", self._sleep)
+        monkeypatch.setattr(recovery, "recover", lambda *_, **__: self.recovered.append("back"))
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def _sleep(self, seconds: float) -> None:
+        self.passed += seconds
+        self.meanwhile()
+
+    @property
+    def release(self) -> str:
+        return self.context.current().id
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(cli.app, ["watch", *arguments], catch_exceptions=True)
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done.exit_code, done.stdout
+
+
+@pytest.fixture
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return Desk(tmp_path, monkeypatch, "local")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return Desk(tmp_path, monkeypatch, "azure")
+
+
+def failing(since: Any, until: Any) -> Any:
+    requests = round((until - since).total_seconds() * 10)
+    raised = (Raised(fingerprint="f", title="ValueError in a.py, b", count=requests // 2),)
+    latencies = (requests, *(0,) * 18)
+    return nothing_observed(
+        since,
+        until,
+        requests=requests,
+        errors_5xx=requests // 2,
+        latencies=latencies,
+        exceptions=raised,
+    )
+
+
+def test_what_was_watched_is_shown_from_the_record(local: Desk) -> None:
+    local.context.write("watch done", local.release, data=DONE)
+    status, shown = local.run()
+    assert status == 0
+    for part in ("v2", "70 requests", "quiet", "Nothing rose.", "the rate of 5xx responses", "up to 50"):
+        assert part in shown
+    assert "ValueError in a.py, b" in shown
+    status, shown = local.run("--json")
+    assert json.loads(shown) == {"release": local.release, "version": "v2", **DONE}
+
+
+def test_a_breach_is_exit_status_1(local: Desk) -> None:
+    local.context.write("watch done", local.release, data={**DONE, "verdict": "breached"})
+    assert local.run("--json")[0] == 1
+    assert local.recovered == []  # the attendant's affair
+
+
+def test_a_local_watch_is_the_attendants_and_only_shown(local: Desk) -> None:
+    """Nothing is written by who looks on, in whatever state the record is."""
+    local.operations.observing = failing
+
+    def attendant() -> None:
+        if local.passed > 60 and local.context.current().watched is None:
+            local.context.write("watch done", local.release, data={**DONE, "verdict": "breached"})
+
+    local.meanwhile = attendant
+    written = len(local.operations.entries())
+    status, shown = local.run()
+    assert status == 1
+    assert "of 02:00] v2: 0 requests" in shown
+    assert "BREACHED: errors-5xx" in shown
+    assert len(local.operations.entries()) == written + 1
+
+
+def test_without_an_attendant_what_was_seen_is_the_result(local: Desk) -> None:
+    local.operations.observing = failing
+    found = json.loads(local.run("--json")[1])
+    assert found["verdict"] == "breached"
+    assert local.context.current().watched is None
+
+
+def test_elsewhere_it_is_the_watch_itself_and_comes_back(elsewhere: Desk) -> None:
+    elsewhere.operations.observing = failing
+    status, _ = elsewhere.run()
+    assert (status, elsewhere.recovered) == (1, ["back"])
+    watched = elsewhere.context.current().watched
+    assert watched is not None
+    assert watched["verdict"] == "breached"
+
+
+def test_there_must_be_something_to_watch(local: Desk) -> None:
+    opened(local.operations, "v3")
+    with pytest.raises(RelevoError, match="has not succeeded, but only one that serves is watched"):
+        local.run()
+
+
+def test_a_curve_is_as_wide_as_a_terminal_has_room_for() -> None:
+    assert watch._spark([0, 1, 2]) == "▁▅█"
+    assert watch._spark([0, 0]) == "▁▁"
+    assert len(watch._spark(range(120))) == watch.WIDTH
