@@ -71,7 +71,8 @@ def verdicts(volume: Volume, *, fall: float, runs: int) -> Counter[str]:
 
 def main(runs: int) -> None:
     print(
-        f"| a day | noise | a fall of {100 * FALL:.0f} % is found | stable is called not stable | not enough data |"
+        f"| a day | noise | a fall of {100 * FALL:.0f} % is found "
+        "| stable is called not stable | not enough data |"
     )
     print("|---|---|---|---|---|")
     for height in A_DAY:
