@@ -241,7 +241,7 @@ def _after(told: ReleaseTold, *, overdue: bool) -> list[str]:
         lines.append(f"watch         {found}{worse}")
     if (review := told.review) is not None and (review.verdict or not overdue):
         volumes = [
-            f"{volume.name} {volume.found:g}, expected {volume.expected:g}"
+            f"{volume.name} {volume.found}, expected {volume.expected}"
             for volume in review.volumes
             if volume.found is not None and volume.expected is not None
         ]

@@ -21,10 +21,10 @@ class Bar:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curve:
-    """`points` for an SVG polyline; `top` is the value at its upper edge."""
+class Curves:
+    """`lines`: points for an SVG polyline each, all on one scale; `top` is the value at its upper edge."""
 
-    points: str
+    lines: tuple[str, ...]
     top: float
 
 
@@ -49,17 +49,23 @@ def timeline(tries: Sequence[Try]) -> list[Bar]:
     ]
 
 
-def curve(points: Sequence[tuple[float, float | None]]) -> Curve | None:
-    """Of (time, value); what has no value is passed over. None: there are not two points to join."""
-    valued = [(time, value) for time, value in points if value is not None]
-    if len(valued) < 2 or points[-1][0] <= points[0][0]:
+def curves(times: Sequence[float], *series: Sequence[float | None]) -> Curves | None:
+    """A line for each series, which has a value for each time or None. None: there is no line to draw."""
+    if len(times) < 2 or times[-1] <= times[0]:
         return None
-    start, span = points[0][0], points[-1][0] - points[0][0]
-    top = max(value for _, value in valued)
-    return Curve(
-        points=" ".join(
-            f"{WIDTH * (time - start) / span:.1f},{HEIGHT * (1 - (value / top if top else 0)):.1f}"
-            for time, value in valued
+    known = [
+        [(time, value) for time, value in zip(times, values, strict=True) if value is not None]
+        for values in series
+    ]
+    drawn = [line for line in known if len(line) > 1]
+    if not drawn:
+        return None
+    top = max(value for line in drawn for _, value in line)
+    across, up = WIDTH / (times[-1] - times[0]), HEIGHT / top if top else 0.0
+    return Curves(
+        lines=tuple(
+            " ".join(f"{(time - times[0]) * across:.1f},{HEIGHT - value * up:.1f}" for time, value in line)
+            for line in drawn
         ),
         top=top,
     )

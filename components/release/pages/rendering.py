@@ -41,10 +41,10 @@ TONES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """One picture of the watch: lines, and whether each is of errors."""
+    """One picture of the watch. Of two lines the second is of what is worse."""
 
     title: str
-    lines: tuple[tuple[charts.Curve, bool], ...]
+    lines: tuple[str, ...]
 
 
 def pages(account: Account, *, of: Iterable[str] | None = None) -> dict[str, bytes]:
@@ -99,7 +99,8 @@ def spoken(language: Language, seconds: float | None) -> str:
 
 
 def number(language: Language, value: float | None) -> str:
-    return UNKNOWN if value is None else _decimals(language, f"{value:g}")
+    """To one decimal, where there is one."""
+    return UNKNOWN if value is None else _decimals(language, f"{value:.1f}".removesuffix(".0"))
 
 
 def tone(word: str) -> str:
@@ -170,28 +171,20 @@ def _begins(told: ReleaseTold, step: Try) -> float:
 
 
 def _curves(watch: WatchTold, language: Language) -> list[Drawn]:
-    times = [point[0] for point in watch.curve]
-    requests, client, server, slow = (
-        charts.curve([(point[0], point[column]) for point in watch.curve]) for column in (1, 2, 3, 4)
-    )
+    if not watch.curve:
+        return []
+    times, requests, client, server, slow = zip(*watch.curve, strict=True)
+    span = spoken(language, times[-1] - times[0])
     drawn = []
-    span = spoken(language, times[-1] - times[0]) if times else ""
-    for what, lines, unit in (
-        ("requests", ((requests, False),), ""),
-        ("errors", ((client, False), (server, True)), ""),
-        ("95 %", ((slow, False),), " ms"),
+    for what, series, unit in (
+        ("requests", [requests], ""),
+        ("errors", [client, server], ""),
+        ("95 %", [slow], " ms"),
     ):
-        known = tuple((line, bad) for line, bad in lines if line is not None)
-        if known:
-            top = max(line.top for line, _ in known)
-            title = word(
-                language,
-                "curve",
-                what=word(language, what),
-                span=span,
-                top=f"{number(language, top)}{unit}",
-            )
-            drawn.append(Drawn(title=title, lines=known))
+        if (found := charts.curves(times, *series)) is not None:
+            top = f"{number(language, found.top)}{unit}"
+            title = word(language, "curve", what=word(language, what), span=span, top=top)
+            drawn.append(Drawn(title=title, lines=found.lines))
     return drawn
 
 

@@ -172,7 +172,23 @@ def test_the_watchs_curves_stay_inside_their_picture(pages) -> None:
         points = [tuple(map(float, point.split(","))) for point in line.split()]
         assert all(0 <= x <= 1000 and 0 <= y <= 100 for x, y in points)
         assert (points[0][1], points[-1][0]) != (None, 0)
+    # 4xx up to 1 and 5xx up to 2 are on one scale
+    lowest = [min(float(point.split(",")[1]) for point in line.split()) for line in lines]
+    assert lowest == [0, 50, 0, 0]
     assert "requests over 59 min 30 s, at most 16" in page
+
+
+@pytest.mark.parametrize(
+    ("value", "english", "spanish"),
+    [
+        (None, "\N{EN DASH}", "\N{EN DASH}"),
+        (0, "0", "0"),
+        (1250000, "1250000", "1250000"),
+        (101.5, "101.5", "101,5"),
+    ],
+)
+def test_a_number_is_written_out(value: float | None, english: str, spanish: str) -> None:
+    assert (rendering.number("en", value), rendering.number("es", value)) == (english, spanish)
 
 
 def test_each_page_is_in_both_languages_and_leads_to_the_other(pages) -> None:
