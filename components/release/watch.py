@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
-from components.release import notices, record, spec, watching
+from components.release import notices, record, recovery, spec, watching
 from components.release.context import Context
 from components.release.record import Release
+from components.release.recovery import Recovery
 from components.release.watching import Judgement
 from components.target import Observed, TargetError
 
@@ -117,10 +118,15 @@ def watch(
         _tell(context, release, judgement)
         show(view, judgement)
         replaced = known[-1].id != release.id
-        if replaced or view.over(now) or (until_breach and judgement.goes_back):
+        if replaced or view.over(now) or (until_breach and _goes_back(context, release, judgement)):
             context.write("watch done", release.id, data=judgement.done(cut_short=replaced))
             return judgement
         sleep(view.wait(clock()))
+
+
+def _goes_back(context: Context, release: Release, judgement: Judgement) -> bool:
+    """Whether the stack will come back from it, as far as the record tells: not from a way back, say."""
+    return judgement.goes_back and isinstance(recovery.due(context.releases(), release.image), Recovery)
 
 
 def _begin(context: Context, view: Watch) -> None:

@@ -135,6 +135,17 @@ def test_a_breach_that_visitors_can_bring_about_is_no_reason_to_look_away(
     assert timedelta(minutes=40) < clock.now - clock.start < timedelta(minutes=50)
 
 
+def test_a_way_back_that_is_worse_is_watched_to_the_end(operations: StandInOperations) -> None:
+    """It is not gone back from."""
+    watched(operations)
+    made, _ = released(operations, "v1", watch=Watch(minutes=60, every_seconds=100))
+    release = made.current()
+    clock = clock_of(release)
+    operations.observing = traffic(clock.start, since=0.5)
+    assert run(made, release, clock, until_breach=True)["verdict"] == "breached"
+    assert clock.now - clock.start >= timedelta(hours=1)
+
+
 def test_another_release_ends_it(operations: StandInOperations) -> None:
     made, release = watched(operations)
     clock = clock_of(release)
