@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,6 +21,8 @@ ENVIRONMENT = Path(sys.prefix)
 TOOLCHAIN = ENVIRONMENT / "relevo-toolchain.json"
 PARTS = "relevo-toolchain"
 """The folder in an environment where an engine that was built has our language host beside it."""
+DECIDED = "RELEVO_DECIDED_AT"
+"""As in components.release.context, which takes longer to import than a command may."""
 
 _MARK = b"relevo.toolchain.launcher"
 
@@ -44,7 +46,7 @@ def main() -> NoReturn:
         print(f"relevo: removed the lock {lock}: its pulumi does not run any more", file=sys.stderr)
     command = [toolchain["pulumi"], *sys.argv[1:]]
     try:
-        if comes_back(sys.argv[1:], Path.cwd()):
+        if comes_back(sys.argv[1:], Path.cwd(), environment):
             from relevo.toolchain import back
 
             sys.exit(back.run(command, environment, *named(sys.argv[1:], Path.cwd())))
@@ -85,8 +87,14 @@ def is_local(arguments: Sequence[str], folder: Path) -> bool:
     return says(folder / f"Pulumi.{stack}.yaml", "relevo:target", "local")
 
 
-def comes_back(arguments: Sequence[str], folder: Path) -> bool:
-    """Whether this is an `up` that is to be followed by a release of the last good artefact if it fails."""
+def comes_back(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> bool:
+    """Whether this is an `up` that is to be followed by a release of the last good artefact if it fails.
+
+    Not one that goes back itself: where the engine fails before the record knows of it, each would be
+    followed by another.
+    """
+    if environment.get(DECIDED):
+        return False
     stack, folder = named(arguments, folder)
     if not {"up", "update"} & set(arguments) or {"-h", "--help"} & set(arguments):
         return False

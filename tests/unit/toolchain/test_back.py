@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from components.release import context
 from relevo.toolchain import back, launcher
 
 ASKS = "config:\n  relevo:target: local\n  relevo:onFailure: rollback\n"
@@ -34,7 +35,15 @@ def test_only_an_up_of_a_stack_that_asks_for_it_is_followed(
 ) -> None:
     (tmp_path / "Pulumi.local.yaml").write_text(ASKS)
     (tmp_path / "Pulumi.qa.yaml").write_text(ASKS.replace("rollback", "stop"))
-    assert launcher.comes_back(arguments, tmp_path) is wanted
+    assert launcher.comes_back(arguments, tmp_path, {}) is wanted
+
+
+def test_a_way_back_is_not_followed_by_another(tmp_path: Path) -> None:
+    """Also where it fails before the record has it: the engine is locked, the cloud does not answer."""
+    (tmp_path / "Pulumi.local.yaml").write_text(ASKS)
+    assert launcher.DECIDED == context.DECIDED
+    way_back = {context.DECIDED: "2026-11-24T12:00:00+00:00"}
+    assert launcher.comes_back(["up", "--stack", "local"], tmp_path, way_back) is False
 
 
 @pytest.fixture
