@@ -124,7 +124,7 @@ def _put_in_place(folder: Path, media: Path) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-        for path in [path for path in media.rglob("*") if not path.is_dir()]:
+        for path in [path for path in media.rglob("*") if path.is_symlink() or not path.is_dir()]:
             place = folder / path.relative_to(media)
             place.parent.mkdir(parents=True, exist_ok=True)
             path.replace(place)

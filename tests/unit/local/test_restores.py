@@ -117,11 +117,12 @@ def test_what_the_site_writes_between_the_two_renames_is_kept_and_hinders_nothin
             (live / "photos" / "2026").mkdir(parents=True)
             (live / "photos" / "2026" / "new.jpg").write_text("uploaded meanwhile")
             (live / "empty").mkdir()
+            (live / "shared").symlink_to(live.parent)
         return done
 
     monkeypatch.setattr(Path, "rename", upload_after)
     restores.switch(LIVE, image=None)
-    assert sorted(media(restores)) == ["a.txt", "photos"]
+    assert sorted(media(restores)) == ["a.txt", "photos", "shared"]
     assert (live / "photos" / "2026" / "new.jpg").read_text() == "uploaded meanwhile"
     assert media(restores, restores.backups.layout.media_beside(KEPT)) == ["b.txt"]
     assert not restores.backups.layout.media_beside(LIVE).exists()
