@@ -24,6 +24,8 @@ from components.tracebacks import BEGIN
 LONGEST_REASON = 300
 # What psycopg raises, by its own name or Django's, where the server does not let it or is gone ("errors").
 NOT_LET = ("OperationalError", "InterfaceError")
+# The same error where a migration changes the rows of a table and then the table: it fails each time.
+OWN_FAULT = "pending trigger events"
 
 
 def manage(context: Context, release: Release, arguments: Sequence[str]) -> Completed:
@@ -37,7 +39,7 @@ def manage(context: Context, release: Release, arguments: Sequence[str]) -> Comp
 
 def remedy(why: str) -> str:
     """What the database did not let it do, no other artefact does either."""
-    if why.partition(":")[0].rpartition(".")[2] in NOT_LET:
+    if why.partition(":")[0].rpartition(".")[2] in NOT_LET and OWN_FAULT not in why:
         return (
             "run pulumi up again, which goes on from here, once the database answers and no other session "
             "holds what it needs"

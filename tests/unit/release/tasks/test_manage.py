@@ -108,6 +108,10 @@ def test_what_has_nothing_to_migrate_takes_no_other_backup(operations: StandInOp
         ("django.db.utils.InterfaceError: the connection is closed", "run pulumi up again"),
         ("django.db.utils.ProgrammingError: column x does not exist", "correct it, build and pin anew"),
         ("loans.OperationalErrors: no", "correct it, build and pin anew"),
+        (
+            'psycopg.errors.OperationalError: cannot ALTER TABLE "loan" because it has pending trigger events',
+            "correct it, build and pin anew",
+        ),
     ],
 )
 def test_what_the_database_did_not_let_it_do_needs_no_other_artefact(
