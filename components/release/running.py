@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from components.masking import Masking
-from components.release import notices
+from components.release import notices, record, restoration
 from components.release.context import Context, StepFailed
 from components.release.record import Release
 from components.release.responsible import who
@@ -65,7 +65,19 @@ def perform(context: Context, step: str, work: Work, *, once: bool = False) -> M
         if once and step in release.done:
             print(f"{step}: already done in release {release.id}", flush=True)
             return release.done[step]
-        return recorded(context, release, step, work)
+        return recorded(context, release, step, on_whole_data(work))
+
+
+def on_whole_data(work: Work) -> Work:
+    """What preflight asks of a restore, asked again: a release that goes on is past it."""
+
+    def careful(context: Context, release: Release) -> Mapping[str, Any]:
+        begun = restoration.unfinished(record.parse(context.operations.read_record()))
+        if begun is not None and "preflight" in release.done:
+            raise StepFailed(f"{restoration.doubt(begun, context.stack)}.")
+        return work(context, release)
+
+    return careful
 
 
 def current(context: Context, step: str) -> Release:

@@ -164,6 +164,17 @@ def test_after_a_restore_that_was_killed_status_and_the_next_up_name_the_remedy(
     assert situation.next_steps(now)[0] == "relevo restore --stack local"
 
 
+@pytest.mark.parametrize("where", WHERE)
+def test_a_release_that_is_past_its_preflight_does_not_go_on_after_a_restore_that_was_killed(
+    desk: Desk, where: str
+) -> None:
+    kill(desk, where)
+    with pytest.raises(StepFailed, match="relevo restore --stack local"):
+        perform(desk.context, "migrate", lambda *_: pytest.fail("it works on what may be another version's"))
+    desk.listed()
+    assert perform(desk.context, "migrate", lambda *_: {}) == {}
+
+
 @pytest.mark.parametrize("command", ["restore", "list", "undo", "drop"])
 @pytest.mark.parametrize("where", WHERE[1:])
 def test_a_restore_that_was_killed_after_its_switch_is_completed_by_whatever_comes_next(
