@@ -1,7 +1,8 @@
 """The pages follow the record: what an entry has changed is drawn anew and handed to the target.
 
 An entry of a step changes the page of its release. The index is left alone until the release has ended, but
-where something else serves: the longer the record, the more it costs (docs/logbook.md has figures).
+where something else serves: the longer the record, the more it costs (docs/logbook.md has figures). With each
+release all are drawn: an older Relevo wrote none, and a disk may have been full.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ def publish(operations: Operations, written: bytes, newest: Entry) -> None:
 
 
 def changed(written: bytes, newest: Entry) -> dict[str, bytes]:
+    if newest.event == "release opened":
+        return rendering.pages(account.of(written))
     if newest.release is None:
         return rendering.pages(account.of(written), of=())
     entries = of_release(written, newest.release)

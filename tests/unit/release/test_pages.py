@@ -320,6 +320,17 @@ def test_the_published_pages_are_those_of_the_whole_record(operations: StandInOp
     assert operations.pages == rendering.pages(account.of(operations.read_record()))
 
 
+def test_the_next_release_writes_what_is_missing(operations: StandInOperations) -> None:
+    """An older Relevo wrote no pages, and those of a release that ended on a full disk are of before."""
+    book = full()
+    play(operations, book)
+    operations.pages.clear()
+    following = Book(now=book.now)
+    following.open("v9")
+    play(operations, following)
+    assert operations.pages == rendering.pages(account.of(operations.read_record()))
+
+
 def test_the_index_is_that_of_the_last_of_several_writers(
     operations: StandInOperations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
