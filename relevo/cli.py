@@ -209,14 +209,15 @@ def watch_(
 ) -> None:
     """Watch the last release against the hour before it.
 
-    A local stack is watched without it, too. The exit status is 1 where something rose that should not.
+    A local stack is watched without it, too. The exit status is 1 where something rose that should not, or
+    where the target could not be asked to the end.
     """
     from relevo import watch
 
     found = watch.watch(Project.here(), stack, quietly=as_json, say=say)
     if as_json:
         print(json.dumps(found, indent=2))
-    if found["verdict"] == "breached":
+    if found["verdict"] in ("breached", "not measured"):
         raise typer.Exit(1)
 
 
@@ -405,6 +406,12 @@ def logbook_(
     Releases, rollbacks, restores, drills and refusals, with when and by whom; the oldest first.
     """
     if called.invoked_subcommand is not None:
+        sources = map(called.get_parameter_source, called.params)
+        if any(source is not None and source.name != "DEFAULT" for source in sources):
+            raise RelevoError(
+                f"an option is given before {called.invoked_subcommand}, but only those after it are heard; "
+                f"move it there."
+            )
         return
     from relevo import logbook
 

@@ -101,6 +101,9 @@ def _said(entry: Entry) -> str:
         data.get("backup") if isinstance(data.get("backup"), str) else None,
         f"by {data['responsible']}" if data.get("responsible") else None,
         f"preview {data['approved'][:12]} approved" if data.get("approved") else None,
+        f"{data['measure']} {data.get('found')}, before {data.get('before')}" if "measure" in data else None,
+        data.get("verdict") if entry.event in ("watch done", "review done") else None,
+        data.get("why") if entry.event == "watch done" else None,
         entry.error,
     ]
     return ", ".join(part for part in parts if part)

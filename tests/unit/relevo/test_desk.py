@@ -297,6 +297,14 @@ def test_scripts_get_what_the_pages_show_by_status_and_logbook(project: Project)
     assert status["pinned"] == {"image": V2, "version": "v2"}
 
 
+def test_the_logbook_says_what_watch_and_review_have_found(project: Project) -> None:
+    (project.state("local") / "logbook" / "releases.jsonl").write_bytes(full().written)
+    said = run("logbook")
+    assert re.search(r"watch breached +v2  errors-5xx 4\.8 %, before 0\.1 %$", said, re.MULTILINE)
+    assert re.search(r"watch done +v2  breached, It rose\.$", said, re.MULTILINE)
+    assert re.search(r"review done +v2  not stable$", said, re.MULTILINE)
+
+
 def test_the_pages_are_written_into_any_folder(project: Project, tmp_path: Path) -> None:
     first = run("logbook", "--html", str(tmp_path / "a" / "pages")).strip()
     assert first == str(tmp_path / "a" / "pages" / "index.html")
@@ -347,6 +355,8 @@ def test_a_logbook_is_verified_in_one_line_and_tampering_ends_with_1(
     assert str(ended.value).startswith(
         "the logbook is not as it was written:\nline 2: it was written after the line "
     )
+    with pytest.raises(RelevoError, match="an option is given before verify"):  # not the stack that is meant
+        run("logbook", "--stack", "other", "verify")
     record.write_bytes(b"")
     assert run("logbook", "verify") == "the logbook has no entry yet\n"
     with pytest.raises(RelevoError, match=f"no line has the known head {head}"):
