@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import base64
 import gzip
 import itertools
@@ -162,7 +163,9 @@ class Served:
             sent.append(message)
 
         scope = {"type": "http", "path": path, "headers": [(b"host", host.encode())]}
-        asyncio.run(self.worker.wsgi(scope, None, send))
+        # Not asyncio.run, which leaves the thread without the loop that Pulumi's mocks look for.
+        with contextlib.closing(asyncio.new_event_loop()) as loop:
+            loop.run_until_complete(self.worker.wsgi(scope, None, send))
         return str(sent[0]["status"]), sent[1]["body"]
 
 
