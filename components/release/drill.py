@@ -6,13 +6,14 @@ from dataclasses import asdict
 
 from components.release import logbook, record
 from components.release.context import Context
+from components.release.responsible import who
 from components.release.restoration import ran_at
 from components.target import Drill, TargetError
 
 
 def perform(context: Context, backup: str) -> Drill:
     """For who has the target to himself. Raises `TargetError`, once that is recorded."""
-    operations = context.operations
+    operations, people = context.operations, who(context.spec.responsible)
     ran = ran_at(backup, record.parse(operations.read_record()))
     image = ran.image if ran else None
     try:
@@ -23,9 +24,12 @@ def perform(context: Context, backup: str) -> Drill:
                 f"restore another backup, and see what has changed the database."
             )
     except TargetError as fault:
-        logbook.write(operations, "drill failed", image=image, error=str(fault), data={"backup": backup})
+        data = {"backup": backup, **people}
+        logbook.write(operations, "drill failed", image=image, error=str(fault), data=data)
         raise
-    logbook.write(operations, "drill done", image=image, seconds=done.seconds, data=asdict(done))
+    logbook.write(
+        operations, "drill done", image=image, seconds=done.seconds, data={**asdict(done), **people}
+    )
     return done
 
 

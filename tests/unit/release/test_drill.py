@@ -17,6 +17,7 @@ def test_a_drill_is_timed_and_recorded() -> None:
     assert operations.acted("drill") == [("drill", "manual-29991124T140210Z", image("v1"), "r1")]
     entry = operations.entries()[-1]
     assert (entry.event, entry.seconds, entry.data["rows"], entry.data["bytes"]) == ("drill done", 2.5, 7, 9)
+    assert entry.data["responsible"]
     assert described(done).startswith(
         "manual-29991124T140210Z: 7 rows in 3 tables restored from 9 bytes in 2.5 s"
     )
@@ -28,3 +29,4 @@ def test_a_schema_that_the_artefact_of_its_time_would_migrate_fails_the_drill() 
     with pytest.raises(TargetError, match=r"r1 was restored, but migrate --check of"):
         perform(context(operations, specification("v1")), "r1")
     assert operations.entries()[-1].event == "drill failed"
+    assert operations.entries()[-1].data["responsible"]
