@@ -68,7 +68,8 @@ def _look_after(layout: Layout, stack: str, described: dict[str, str]) -> float:
     if (release := watch.due(known, context.spec.watch)) is not None:
         say(f"watching {release.version} ({release.id})")
         ended = watch.watch(context, release, clock=now, sleep=time.sleep, until_breach=comes_back)
-        say(f"{release.version}: {ended.verdict}. {ended.why}")
+        if ended is not None:
+            say(f"{release.version}: {ended.verdict}. {ended.why}")
         known = context.releases()
     if comes_back and known and known[-1].breached is not None:
         _come_back(context, layout, stack, described)

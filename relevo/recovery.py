@@ -68,7 +68,10 @@ def recover(
     say(f"{failed.version} {wanted.fault}; coming back to {target.version}: {target.image}")
     # What was approved is the release that failed; that it is gone back from was decided with the setting.
     variables = {DECIDED: logbook.now().isoformat(), APPROVED: ""}
-    pin.pin(configuration, target.image)
+    try:
+        pin.pin(configuration, target.image)
+    except (RelevoError, OSError) as fault:
+        give_up(context, wanted, str(fault))
     try:
         _propose(project, stack, wanted, say)
     except (RelevoError, OSError) as fault:  # the version that serves comes before its pull request

@@ -7,10 +7,11 @@ in the record, and what was observed meanwhile in the target's logs.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from components.release import notices, record, recovery, spec, watching
+from components.release import logbook, notices, record, recovery, spec, watching
 from components.release.context import Context
 from components.release.record import Release
 from components.release.recovery import Recovery
@@ -70,9 +71,10 @@ class Watch:
         self._breaches = judgement.breached
         return judgement
 
-    def over(self, now: datetime) -> bool:
-        """Whether nothing more is to come that belongs to it."""
-        return self._seen > self.spans.until - EXACT or now > self.spans.until + LATE
+    def over(self, now: datetime, *, failing: bool = False) -> bool:
+        """Whether nothing more is to come that belongs to it. `failing`: the target cannot be asked now."""
+        late = 2 * LATE if failing else LATE
+        return self._seen > self.spans.until - EXACT or now > self.spans.until + late
 
     def wait(self, now: datetime) -> float:
         """Seconds until there is something new."""
@@ -96,31 +98,38 @@ def watch(
     sleep: Callable[[float], None],
     until_breach: bool = False,
     show: Callable[[Watch, Judgement], None] = lambda *_: None,
-) -> Judgement:
+) -> Judgement | None:
     """Watch the release to the end, which is also when another one is opened; record and tell what is found.
 
-    `until_breach`: the first breach that is a reason to go back is the end. Raises `TargetError` where the
-    record cannot be written.
+    `until_breach`: the first breach that is a reason to go back is the end. Returns None where another watch
+    has recorded the end before. Raises `TargetError` where the record cannot be written.
     """
     assert context.spec.watch is not None
     view = Watch(context, release, context.spec.watch)
     judgement = watching.judge((), (), minutes=view.minutes, already=release.breaches)
     while True:
-        now = clock()
+        now, fault = clock(), None
         try:
             if release.watching is None:
                 _begin(context, view)
             judgement = view.look(now)
-        except TargetError as fault:  # what it does not say now, it says at the next look
+        except TargetError as error:  # what it does not say now, it says at the next look
+            fault = str(error)
             print(f"watch of {release.version}: {fault}", file=sys.stderr, flush=True)
         known = context.releases()
-        release = next(other for other in known if other.id == release.id)
+        release = _of(known, release)
+        if release.watched is not None:
+            return None
         _tell(context, release, judgement)
         show(view, judgement)
         replaced = known[-1].id != release.id
-        if replaced or view.over(now) or (until_breach and _goes_back(context, release, judgement)):
-            context.write("watch done", release.id, data=judgement.done(cut_short=replaced))
-            return judgement
+        over = view.over(now, failing=fault is not None)
+        if replaced or over or (until_breach and _goes_back(context, release, judgement)):
+            if fault is not None and not replaced:
+                judgement = judgement.unseen(context.masking()(fault))
+            done = judgement.done(cut_short=replaced)
+            mine = _write(context, "watch done", release, done, unless=lambda known: known.watched)
+            return judgement if mine else None
         sleep(view.wait(clock()))
 
 
@@ -131,17 +140,46 @@ def _goes_back(context: Context, release: Release, judgement: Judgement) -> bool
 
 def _begin(context: Context, view: Watch) -> None:
     data = watching.started(view.before, until=view.spans.until, minutes=view.minutes)
-    context.write("watch started", view.release.id, data=data)
+    _write(context, "watch started", view.release, data, unless=lambda known: known.watching)
 
 
 def _tell(context: Context, release: Release, judgement: Judgement) -> None:
     """An entry for each measure that is breached, and people are told of the first: once, also if killed."""
     for name in judgement.breached:
         if name not in release.breaches:
-            context.write("watch breached", release.id, data=judgement.breach(name))
+            _write(
+                context,
+                "watch breached",
+                release,
+                judgement.breach(name),
+                unless=lambda known, name=name: name in known.breaches,
+            )
     if judgement.breached and "watch-breached" not in release.told:
         name = judgement.breached[0]
         measure = judgement.measures[name]
         notices.tell_on_record(
             context, "watch-breached", release, measure=name, found=measure.found, before=measure.before
         )
+
+
+def _write(
+    context: Context,
+    event: record.Event,
+    release: Release,
+    data: Mapping[str, Any],
+    *,
+    unless: Callable[[Release], object],
+) -> bool:
+    """Returns False where that is on record: CI and a desk may watch the same release."""
+    return logbook.write(
+        context.operations,
+        event,
+        release=release.id,
+        image=release.image,
+        data=data,
+        unless=lambda earlier: bool(unless(_of(record.releases(record.parse(earlier)), release))),
+    )
+
+
+def _of(known: Sequence[Release], release: Release) -> Release:
+    return next(other for other in known if other.id == release.id)

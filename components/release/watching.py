@@ -7,7 +7,7 @@ look is free, and of a hundred releases that are no worse at most one is called 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import groupby, pairwise
@@ -30,7 +30,7 @@ from components.release.measures import (
 from components.release.messages import PHRASES
 from components.target import Observed
 
-Verdict = Literal["quiet", "breached", "too little traffic"]
+Verdict = Literal["quiet", "breached", "too little traffic", "not measured"]
 Point = tuple[int, int, int, int, int | None]  # seconds since the start, requests, 4xx, 5xx, p95 in ms
 
 BEFORE, PARTS = timedelta(minutes=60), 12
@@ -91,6 +91,12 @@ class Judgement:
     def goes_back(self) -> bool:
         """Whether something is breached that no visitor can bring about."""
         return not VISITORS_CAUSE.issuperset(self.breached)
+
+    def unseen(self, fault: str) -> Judgement:
+        """Where the target could not be asked to the end: what came then may be anything but good."""
+        if self.breached:
+            return self
+        return replace(self, verdict="not measured", why=f"It was not seen to the end: {fault.rstrip('.')}.")
 
     def breach(self, name: Name) -> dict[str, Any]:
         """The data of the entry `watch breached`."""

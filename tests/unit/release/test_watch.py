@@ -219,6 +219,45 @@ def test_a_target_that_cannot_be_asked_for_a_while_is_asked_again(
     assert "watch of v2: the workspace does not answer." in capsys.readouterr().err
 
 
+def test_a_target_that_cannot_be_asked_to_the_end_leaves_nothing_quiet(operations: StandInOperations) -> None:
+    """However good what was seen before: not quiet, and not too little traffic either."""
+    made, release = watched(operations)
+    clock = clock_of(release)
+    operations.observing = traffic(clock.start)
+
+    def fault(*_: object) -> Observed:
+        raise TargetError("the workspace does not answer.")
+
+    clock.at[1800] = lambda: setattr(operations, "observing", fault)
+    done = run(made, release, clock)
+    assert (done["verdict"], done["why"]) == (
+        "not measured",
+        "It was not seen to the end: the workspace does not answer.",
+    )
+    assert clock.now - clock.start < timedelta(minutes=75)
+
+
+def test_of_two_watches_one_records_and_the_other_leaves_off(operations: StandInOperations) -> None:
+    """A desk looks on while CI watches."""
+    made, release = watched(operations)
+    clock, other = clock_of(release), clock_of(release)
+    operations.observing = traffic(clock.start, since=0.5)
+    ends = []
+
+    def meanwhile() -> None:
+        ends.append(watches.watch(made, release, clock=other, sleep=other.sleep, until_breach=True))
+
+    clock.at[200] = meanwhile
+    ends.append(watches.watch(made, release, clock=clock, sleep=clock.sleep, until_breach=True))
+    assert ends[0] is not None
+    assert ends[0].verdict == "breached"
+    assert ends[1] is None
+    said = events(operations)
+    assert [said.count(event) for event in ("watch started", "watch-breached", "watch done")] == [1, 1, 1]
+    measures = [e.data["measure"] for e in operations.entries() if e.event == "watch breached"]
+    assert len(measures) == len(set(measures))
+
+
 def test_a_target_that_counts_by_the_minute_and_late_is_seen_whole(operations: StandInOperations) -> None:
     """As Front Door's metrics: whole minutes, five minutes later."""
     made, release = watched(operations, watch=Watch(minutes=20, every_seconds=15))

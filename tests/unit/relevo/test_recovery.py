@@ -116,6 +116,22 @@ def test_a_branch_that_git_cannot_make_does_not_keep_the_stack_from_coming_back(
     assert len(made.asked) == 1
 
 
+def test_a_pin_that_cannot_be_written_is_said_loudly(
+    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else whoever watches would try again and again, and nobody would know."""
+
+    def refuse(*_: object) -> None:
+        raise RelevoError("Pulumi.local.yaml is written in a way in which relevo:image cannot be set.")
+
+    made = desk()
+    monkeypatch.setattr(pin, "pin", refuse)
+    with pytest.raises(RelevoError, match="somebody has to act"):
+        made.recover()
+    made.has_failed_loudly(capsys.readouterr().out, "relevo:image cannot be set")
+    assert made.asked == []
+
+
 def test_nothing_is_touched_where_no_instance_was_reached(desk: Callable[..., Desk]) -> None:
     made = desk(step="migrate")
     made.recover()

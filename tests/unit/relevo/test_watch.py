@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,29 @@ def test_elsewhere_it_is_the_watch_itself_and_comes_back(elsewhere: Desk) -> Non
     watched = elsewhere.context.current().watched
     assert watched is not None
     assert watched["verdict"] == "breached"
+
+
+def test_where_another_watch_was_faster_the_way_back_is_its_affair(elsewhere: Desk) -> None:
+    def faster() -> None:
+        if elsewhere.context.current().watched is None:
+            elsewhere.context.write("watch done", elsewhere.release, data={**DONE, "verdict": "breached"})
+
+    elsewhere.meanwhile = faster
+    assert elsewhere.run()[0] == 1
+    assert elsewhere.recovered == []
+
+
+def test_what_could_not_be_seen_is_exit_status_1(elsewhere: Desk) -> None:
+    elsewhere.context.write("watch done", elsewhere.release, data={**DONE, "verdict": "not measured"})
+    assert elsewhere.run()[0] == 1
+
+
+def test_a_stack_that_asks_for_no_watch_is_no_fault(elsewhere: Desk) -> None:
+    """CI asks after each release."""
+    spec = replace(elsewhere.context.spec, watch=None)
+    elsewhere.context = replace(elsewhere.context, spec=spec)
+    status, shown = elsewhere.run("--json")
+    assert (status, json.loads(shown)["verdict"]) == (0, None)
 
 
 def test_there_must_be_something_to_watch(local: Desk) -> None:
