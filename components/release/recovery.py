@@ -48,6 +48,11 @@ def due(known: Sequence[Release], pinned: str | None) -> Recovery | str:
     Once for a release: what is itself a way back is never gone back from.
     """
     last = record.current(known)
+    if last is not None and last.verdict == "open":
+        return (
+            f"{last.version} has not come to its end, so it has not failed; if it was killed, go on with "
+            f"pulumi up, or back with relevo rollback"
+        )
     if last is None or (last.verdict != "failed" and (last.verdict != "succeeded" or last.breached is None)):
         return "the last release has not failed, so there is nothing to come back from"
     if last.kind in WAYS_BACK:
