@@ -72,9 +72,10 @@ def on_whole_data(work: Work) -> Work:
     """What preflight asks of a restore, asked again: a release that goes on is past it."""
 
     def careful(context: Context, release: Release) -> Mapping[str, Any]:
-        begun = restoration.unfinished(record.parse(context.operations.read_record()))
-        if begun is not None and "preflight" in release.done:
-            raise StepFailed(f"{restoration.doubt(begun, context.stack)}.")
+        if "preflight" in release.done:
+            begun = restoration.unfinished(record.parse(context.operations.read_record()))
+            if begun is not None:
+                raise StepFailed(f"{restoration.doubt(begun, context.stack)}.")
         return work(context, release)
 
     return careful
