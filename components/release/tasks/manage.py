@@ -92,7 +92,7 @@ def backup(context: Context, release: Release, applied: Set[Key]) -> str | None:
     limit, began = timedelta(hours=context.spec.backup_max_age_hours), time.monotonic()
     if "backup" not in release.done or (newer := further(context, release, older_than=limit)) is None:
         return None
-    if release.done["preflight"]["schema"] == sorted(f"{app}.{name}" for app, name in applied):
+    if release.done.get("preflight", {}).get("schema") == sorted(f"{app}.{name}" for app, name in applied):
         seconds = time.monotonic() - began
         context.write("step done", release.id, step="backup", seconds=seconds, data=asdict(newer))
     return newer.name
