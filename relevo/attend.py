@@ -71,7 +71,7 @@ def _look_after(layout: Layout, stack: str, described: dict[str, str]) -> float:
         if ended is not None:
             say(f"{release.version}: {ended.verdict}. {ended.why}")
         known = context.releases()
-    if comes_back and known and known[-1].breached is not None:
+    if comes_back and known and (known[-1].watched or {}).get("goes_back"):
         _come_back(context, layout, stack, described)
     if (release := review.due(known, context.spec.review, now())) is not None:
         say(f"reviewing {release.version} ({release.id})")

@@ -65,7 +65,7 @@ def watch(project: Project, stack: str, *, quietly: bool, say: Callable[[str], N
     assert data is not None
     if not quietly:
         Console().print(_picture(release, data))
-    if settings.target != "local" and comes_back and data["verdict"] == "breached":
+    if settings.target != "local" and comes_back and data.get("goes_back"):
         recovery.recover(project, stack, say=say, context=context)
     return {"release": release.id, "version": release.version, **data}
 

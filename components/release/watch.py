@@ -101,8 +101,10 @@ def watch(
 ) -> Judgement | None:
     """Watch the release to the end, which is also when another one is opened; record and tell what is found.
 
-    `until_breach`: the first breach that is a reason to go back is the end. Returns None where another watch
-    has recorded the end before. Raises `TargetError` where the record cannot be written.
+    `until_breach`: the first breach that is a reason to go back is the end, and `goes_back` says so in the
+    record: what was found while nobody asked for a way back is never a reason for it later. Returns
+    None where another watch has recorded the end before. Raises `TargetError` where the record cannot be
+    written.
     """
     assert context.spec.watch is not None
     view = Watch(context, release, context.spec.watch)
@@ -124,10 +126,11 @@ def watch(
         show(view, judgement)
         replaced = known[-1].id != release.id
         over = view.over(now, failing=fault is not None)
-        if replaced or over or (until_breach and _goes_back(context, release, judgement)):
+        goes_back = not replaced and until_breach and _goes_back(context, release, judgement)
+        if replaced or over or goes_back:
             if fault is not None and not replaced:
                 judgement = judgement.unseen(context.masking()(fault))
-            done = judgement.done(cut_short=replaced)
+            done = {**judgement.done(cut_short=replaced), "goes_back": goes_back}
             mine = _write(context, "watch done", release, done, unless=lambda known: known.watched)
             return judgement if mine else None
         sleep(view.wait(clock()))

@@ -62,7 +62,8 @@ class Attended:
         assert options["until_breach"] is self.comes_back
         found = {"measure": "errors-5xx", "found": "5 %", "before": "0 %"}
         context.write("watch breached", release.id, data=found)
-        context.write("watch done", release.id, data={"verdict": "breached"})
+        goes_back = options["until_breach"]
+        context.write("watch done", release.id, data={"verdict": "breached", "goes_back": goes_back})
         return type("Judged", (), {"verdict": "breached", "why": "It is."})
 
     def _recover(self, *_: object, **options: Any) -> None:
@@ -113,6 +114,16 @@ def test_a_fault_that_nobody_foresaw_does_not_end_it(attended: Attended) -> None
 def test_a_stack_that_does_not_ask_for_it_is_left_as_it_is(attended: Attended) -> None:
     Path("Pulumi.local.yaml").write_text("config:\n  relevo:onFailure: stop\n")
     attended.comes_back = False
+    attended.run()
+    assert attended.done == ["watched v2"]
+
+
+def test_what_people_have_kept_is_not_gone_back_from_once_the_stack_asks_for_it(attended: Attended) -> None:
+    """The breach may be a week old."""
+    Path("Pulumi.local.yaml").write_text("config:\n  relevo:onFailure: stop\n")
+    attended.comes_back = False
+    attended.run()
+    Path("Pulumi.local.yaml").write_text("config:\n  relevo:onFailure: rollback\n")
     attended.run()
     assert attended.done == ["watched v2"]
 

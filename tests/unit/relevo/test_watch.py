@@ -142,6 +142,15 @@ def test_elsewhere_it_is_the_watch_itself_and_comes_back(elsewhere: Desk) -> Non
     assert watched["verdict"] == "breached"
 
 
+@pytest.mark.parametrize("goes_back", [True, False])
+def test_a_job_that_was_killed_before_its_way_back_is_run_again(elsewhere: Desk, goes_back: bool) -> None:
+    """But whoever looks at a breach that people have kept does not go back by that."""
+    data = {**DONE, "verdict": "breached", "goes_back": goes_back}
+    elsewhere.context.write("watch done", elsewhere.release, data=data)
+    assert elsewhere.run()[0] == 1
+    assert elsewhere.recovered == ["back"] * goes_back
+
+
 def test_where_another_watch_was_faster_the_way_back_is_its_affair(elsewhere: Desk) -> None:
     def faster() -> None:
         if elsewhere.context.current().watched is None:
