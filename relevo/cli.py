@@ -415,6 +415,8 @@ def logbook_(
         return
     from relevo import logbook
 
+    if html is not None and as_json:
+        raise RelevoError("--html and --json are both given, but one of them is written; give one.")
     written = logbook.read(Project.here(), stack)
     if html is not None:
         print(logbook.draw(written, stack, html))

@@ -520,6 +520,18 @@ class Settings(Section):
                 f"is {self.logbook.secret}, which is not among relevo:secrets",
                 "declare it there",
             )
+        if self.logbook is not None and self.logbook.secret == self.app.secret_key:
+            raise at(
+                "logbook.secret",
+                f"is {self.logbook.secret}, which signs the project's sessions",
+                "declare another one for those who read the pages",
+            )
+        if self.logbook is not None and self.app.probe.path.startswith(self.logbook.path):
+            raise at(
+                "logbook.path",
+                f"is {self.logbook.path}, but relevo:app.probe.path is below it and needs no password",
+                "choose another",
+            )
         password = self.database.server_secret
         if password is not None and (password not in self.secrets or self.secrets[password].generate):
             raise at(

@@ -293,7 +293,7 @@ def reachable_backups(known: Sequence[Release]) -> frozenset[str]:
     """Backups that going back may still need.
 
     Those taken before a reachable image was first released, and before each migration that came since: the
-    ones that `backup_without` names.
+    ones that `backup_without` names. And what such a release has taken besides, since it went on much later.
     """
     images = reachable_images(known)
     kept = [release for release in known if release.verdict == "succeeded" and release.image in images]
@@ -301,7 +301,14 @@ def reachable_backups(known: Sequence[Release]) -> frozenset[str]:
     since = known[known.index(kept[0]) :] if kept else known
     before = {name: release for release in since for name in pending(release)}
     needed = (*first.values(), *before.values())
-    return frozenset(release.done["backup"]["name"] for release in needed if "backup" in release.done)
+    return frozenset(name for release in needed for name in _backups(release))
+
+
+def _backups(release: Release) -> list[str]:
+    """The one of its step, and those that its rewind and its migrate took instead of one that was too old."""
+    taken = [release.done.get("backup", {}).get("name")]
+    taken += [release.done.get(step, {}).get("backup") for step in ("rewind", "migrate")]
+    return [name for name in taken if name]
 
 
 def backup_without(known: Sequence[Release], migrations: Iterable[str]) -> str | None:

@@ -70,7 +70,8 @@ def _failed(known: Sequence[Release], failed: Release, pinned: str | None) -> Re
         return f"{failed.version} failed, but is not pinned any more, so somebody has it in hand"
     step = failed.failed_step or "the beginning"
     if not step.startswith(ROLL) and step not in (previous.STEP, SMOKE):
-        but = ", on a schema that it may fail on: go on or back at once" if step == "rewind" else ""
+        changed = step == "rewind" or ("migrate" in failed.done and record.pending(failed))
+        but = ", on a schema that it may fail on: go on or back at once" if changed else ""
         said = f"{failed.version} failed in {step}, before an instance was replaced: what served still serves"
         return f"{said}{but}"
     target = record.last_good(known)

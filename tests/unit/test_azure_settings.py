@@ -69,7 +69,10 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     # keys of the local servers
     ({"port": 8000}, "relevo:port is for the target local, but target is azure; remove it."),
     ({"stateDir": "/srv"}, "relevo:stateDir is for the target local, but target is azure; remove it."),
-    ({"logbook": {"secret": "SECRET_KEY"}}, "relevo:logbook is for the target local, but target is azure;"),
+    (
+        {"logbook": {"secret": "PAGES"}, "secrets": {"SECRET_KEY": {}, "PAGES": {}}},
+        "relevo:logbook is for the target local, but target is azure;",
+    ),
     ({"database": {"port": 5433}}, "relevo:database.port is for the target local, but"),
     ({"database": {"binaries": "/usr/lib"}}, "relevo:database.binaries is for the target local, but"),
     ({"database": {"maxConnections": 50}}, "relevo:database.maxConnections is for the target local, but"),

@@ -89,6 +89,7 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ({"logbook": {}}, "relevo:logbook.secret is missing, but a secret's name such as SECRET_KEY is needed;"),
     ({"logbook": "/logbook/"}, 'relevo:logbook is "/logbook/", but a map is accepted;'),
     ({"logbook": {"secret": "OTHER"}}, "relevo:logbook.secret is OTHER, which is not among relevo:secrets;"),
+    ({"logbook": {"secret": "SECRET_KEY"}}, "relevo:logbook.secret is SECRET_KEY, which signs the project's"),
     *(
         (
             {"logbook": {"secret": "SECRET_KEY", "path": path}},

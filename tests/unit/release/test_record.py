@@ -334,6 +334,8 @@ def test_the_backups_of_a_way_back_outlive_any_number_of_later_releases() -> Non
     kept = record.reachable_backups(record.releases(book.entries))
     assert kept == {f"{number}-v{number}" for number in range(22, 32)}, "no more than can be gone back"
     assert record.reachable_backups([]) == frozenset()
+    book.write("step done", "31-v31", step="migrate", data={"backup": "31-v31-2"})
+    assert "31-v31-2" in record.reachable_backups(record.releases(book.entries)), "instead of one too old"
 
 
 @pytest.mark.parametrize(

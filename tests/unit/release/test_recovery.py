@@ -70,6 +70,11 @@ def test_what_has_reached_an_instance_or_harms_what_serves_is_gone_back_from(
         ([GOOD, release(V2, "open")], V2, "v2 has not come to its end"),
         ([GOOD, failed("preflight")], V2, "v2 failed in preflight, before an instance was replaced"),
         ([GOOD, failed("rewind")], V2, "may fail on: go on or back at once"),
+        (
+            [GOOD, failed("after-migrate-1", done={"preflight": {"pending": ["a.1"]}, "migrate": {}})],
+            V2,
+            "may fail on: go on or back at once",
+        ),
         ([GOOD, failed("previous-version", kind="recovery")], V2, "a way back is not gone back from"),
         ([failed("previous-version")], V2, "no release before it has succeeded"),
         ([GOOD, failed("migrate")], V2, "before an instance was replaced"),

@@ -317,13 +317,13 @@ def test_the_pages_are_written_into_any_folder(project: Project, tmp_path: Path)
 
 def test_status_says_where_the_pages_are_and_not_their_password(project: Project) -> None:
     with project.configuration("local").open("a") as file:
-        file.write("  relevo:logbook: {secret: SECRET_KEY}\n")
+        file.write("  relevo:logbook: {secret: PAGES}\n  relevo:secrets: {SECRET_KEY: {}, PAGES: {}}\n")
     state = project.state("local")
     assert "logbook" not in run("status")  # it has no address yet
-    Vault(state / "secrets").write("SECRET_KEY", "hidden away")
+    Vault(state / "secrets").write("PAGES", "hidden away")
     (state / "ports.json").write_text('{"public": 9}')
     said = run("status")
-    assert f"http://127.0.0.1:9/.relevo/logbook/ (password: cat {state}/secrets/SECRET_KEY)" in said
+    assert f"http://127.0.0.1:9/.relevo/logbook/ (password: cat {state}/secrets/PAGES)" in said
     assert "hidden away" not in said
 
 
