@@ -64,6 +64,7 @@ def test_a_release_that_answers_with_errors_is_caught(
 
     judgement = watch(context, context.current(), clock=lambda: datetime.now(UTC), sleep=lambda _: None)
 
+    assert judgement is not None
     assert judgement.verdict == "breached"
     found = context.current().watched
     assert found is not None
