@@ -6,6 +6,7 @@ A session fixture is made in each worker that needs it, so files that share a co
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ _PARTS = (
     ("e2e/test_nginx.py", "e2e/test_prestamos.py", "e2e/test_releases.py", "e2e/test_sites.py"),
     ("engine/test_azure_stacks.py",),
 )
+
+
+# A shell starts what is in its background with SIGINT ignored, and so would be what tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _file(item: pytest.Item) -> str:
