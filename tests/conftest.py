@@ -29,7 +29,7 @@ _PARTS = (
 )
 
 
-# A shell starts what is in its background with SIGINT ignored, and so would be what tests start and interrupt.
+# What a shell has in its background ignores SIGINT, and so would whatever the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
