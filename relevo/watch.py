@@ -18,6 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from components.release import record
 from components.release import watch as watches
 from components.release.context import Context
 from components.release.logbook import now
@@ -107,7 +108,7 @@ def _follow(
 
 
 def _again(context: Context, release: Release) -> Release:
-    return next(other for other in context.releases() if other.id == release.id)
+    return record.again(context.releases(), release)
 
 
 # -- what is shown -----------------------------------------------------------------------------------------

@@ -514,24 +514,8 @@ class Settings(Section):
                     f"is {receiver.apprise_secret}, which is not among relevo:secrets",
                     "declare it there with generate: false",
                 )
-        if self.logbook is not None and self.logbook.secret not in self.secrets:
-            raise at(
-                "logbook.secret",
-                f"is {self.logbook.secret}, which is not among relevo:secrets",
-                "declare it there",
-            )
-        if self.logbook is not None and self.logbook.secret == self.app.secret_key:
-            raise at(
-                "logbook.secret",
-                f"is {self.logbook.secret}, which signs the project's sessions",
-                "declare another one for those who read the pages",
-            )
-        if self.logbook is not None and self.app.probe.path.startswith(self.logbook.path):
-            raise at(
-                "logbook.path",
-                f"is {self.logbook.path}, but relevo:app.probe.path is below it and needs no password",
-                "choose another",
-            )
+        if self.logbook is not None:
+            self._check_logbook(self.logbook)
         password = self.database.server_secret
         if password is not None and (password not in self.secrets or self.secrets[password].generate):
             raise at(
@@ -558,6 +542,26 @@ class Settings(Section):
         elif self.azure is not None:
             raise at("azure", f"is given, but target is {self.target}", "remove it, or set target to azure")
         return self
+
+    def _check_logbook(self, logbook: Logbook) -> None:
+        if logbook.secret not in self.secrets:
+            raise at(
+                "logbook.secret",
+                f"is {logbook.secret}, which is not among relevo:secrets",
+                "declare it there",
+            )
+        if logbook.secret == self.app.secret_key:
+            raise at(
+                "logbook.secret",
+                f"is {logbook.secret}, which signs the project's sessions",
+                "declare another one for those who read the pages",
+            )
+        if self.app.probe.path.startswith(logbook.path):
+            raise at(
+                "logbook.path",
+                f"is {logbook.path}, but relevo:app.probe.path is below it and needs no password",
+                "choose another",
+            )
 
     def _check_variable(self, key: str, variable: str, template: str) -> None:
         if variable in RESERVED_VARIABLES or variable.startswith("RELEVO_"):

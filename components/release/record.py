@@ -193,6 +193,11 @@ def _after(release: Release, entry: Entry) -> Release:
     return Release(**{**vars(release), **changes})
 
 
+def again(known: Iterable[Release], release: Release) -> Release:
+    """The release as it is by now."""
+    return next(other for other in known if other.id == release.id)
+
+
 def current(known: Sequence[Release]) -> Release | None:
     """The release that was opened last."""
     return known[-1] if known else None

@@ -8,16 +8,15 @@ from dataclasses import dataclass, replace
 
 import pulumi
 
-from components.release import outlook
+from components.release import outlook, record
 from components.release.context import trigger
-from components.release.record import ROLL
 from components.release.smoke import Smoke
 from components.release.spec import Spec
 from components.release.step import step
 from components.target import Target
 
 CLOSE = "close-record"
-SMOKE = ("smoke", "")  # the one step that is no task, but a resource with outputs of its own
+SMOKE = (record.SMOKE, "")  # the one step that is no task, but a resource with outputs of its own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +122,7 @@ def order(spec: Spec) -> tuple[tuple[str, str], ...]:
         *((("collectstatic", "manage collectstatic"),) if spec.collectstatic else ()),
         *further("after-collectstatic", commands.after_collectstatic),
         ("previous-version", "previous_version"),
-        *((f"{ROLL}{name}", f"roll {name}") for name in (*spec.processes, *spec.instances)),
+        *((f"{record.ROLL}{name}", f"roll {name}") for name in (*spec.processes, *spec.instances)),
         SMOKE,
         (CLOSE, "close_record"),
         ("notify", "notify"),

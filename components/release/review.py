@@ -105,7 +105,7 @@ def _due_at(release: Release, wanted: spec.Review) -> datetime:
 
 
 def _again(entries: Iterable[record.Entry], release: Release) -> Release:
-    return next(other for other in record.releases(entries) if other.id == release.id)
+    return record.again(record.releases(entries), release)
 
 
 def _judged(

@@ -119,7 +119,7 @@ def watch(
             fault = str(error)
             print(f"watch of {release.version}: {fault}", file=sys.stderr, flush=True)
         known = context.releases()
-        release = _of(known, release)
+        release = record.again(known, release)
         if release.watched is not None:
             return None
         _tell(context, release, judgement)
@@ -180,9 +180,5 @@ def _write(
         release=release.id,
         image=release.image,
         data=data,
-        unless=lambda earlier: bool(unless(_of(record.releases(record.parse(earlier)), release))),
+        unless=lambda earlier: bool(unless(record.again(record.releases(record.parse(earlier)), release))),
     )
-
-
-def _of(known: Sequence[Release], release: Release) -> Release:
-    return next(other for other in known if other.id == release.id)

@@ -90,6 +90,14 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ({"logbook": "/logbook/"}, 'relevo:logbook is "/logbook/", but a map is accepted;'),
     ({"logbook": {"secret": "OTHER"}}, "relevo:logbook.secret is OTHER, which is not among relevo:secrets;"),
     ({"logbook": {"secret": "SECRET_KEY"}}, "relevo:logbook.secret is SECRET_KEY, which signs the project's"),
+    (
+        {
+            **app(probe={"path": "/logbook/healthz/"}),
+            "secrets": {"SECRET_KEY": {}, "PAGES": {}},
+            "logbook": {"secret": "PAGES", "path": "/logbook/"},
+        },
+        "relevo:logbook.path is /logbook/, but relevo:app.probe.path is below it and needs no password;",
+    ),
     *(
         (
             {"logbook": {"secret": "SECRET_KEY", "path": path}},
