@@ -7,6 +7,8 @@ A session fixture is made in each worker that needs it, so files that share a co
 from __future__ import annotations
 
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,13 @@ _PARTS = (
 
 # What a shell has in its background ignores SIGINT, and so would whatever the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _whole_tracebacks() -> Iterator[None]:
+    """A provider shortens them in its process (components/faults.py), which here is that of all tests."""
+    yield
+    vars(sys).pop("tracebacklimit", None)
 
 
 def _file(item: pytest.Item) -> str:

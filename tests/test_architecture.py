@@ -24,6 +24,7 @@ SHARED = tuple(
         "comparing",
         "restoring",
         "workers",
+        "faults",
         "log_lines",
         "tracebacks",
     )
@@ -43,6 +44,7 @@ MAY_IMPORT = {
     "components.tracebacks": ("components.log_lines",),
     "components.release": (
         "components.target",
+        "components.faults",
         "components.masking",
         "components.tracebacks",
         "components.release",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from components.azure.jobs_run import Jobs, key_of
 from components.azure.login import Clients
 from components.azure.logins import LOGINS, Login, password_secret, password_variable
 from components.azure.place import Place
+from components.faults import in_one_line
 from components.masking import Masking
 from components.target import TargetError
 
@@ -133,14 +133,10 @@ class OwnedDatabaseProvider(ResourceProvider):
         """Data go with their server, and not before."""
 
     def _make(self, props: Properties) -> Properties:
-        try:
+        with in_one_line(TargetError):
             make(
                 json.loads(props["facts"]), image=props["image"], password_versions=props["password_versions"]
             )
-        except TargetError:
-            # The SDK hands on the whole traceback; of an expected fault one line is of use.
-            sys.tracebacklimit = 0
-            raise
         return {name: props[name] for name in INPUTS}
 
 

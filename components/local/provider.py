@@ -6,9 +6,6 @@ whatever is there already is used. A resource differs when its inputs do, or whe
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 from pulumi.dynamic import (
@@ -22,6 +19,7 @@ from pulumi.dynamic import (
 from pulumi.dynamic.dynamic import PROVIDER_KEY
 from pulumi.runtime.rpc import UNKNOWN
 
+from components.faults import in_one_line
 from components.target import TargetError
 
 Properties = dict[str, Any]
@@ -71,27 +69,17 @@ class LocalProvider(ResourceProvider):
 
     def create(self, props: Properties) -> CreateResult:
         inputs = _plain(props)
-        with _brief_faults():
+        with in_one_line(TargetError):
             return CreateResult(inputs["state"], {**inputs, **self.ensure(inputs)})
 
     def update(self, _id: str, _olds: Properties, _news: Properties) -> UpdateResult:
         inputs = _plain(_news)
-        with _brief_faults():
+        with in_one_line(TargetError):
             return UpdateResult({**inputs, **self.ensure(inputs)})
 
     def delete(self, _id: str, _props: Properties) -> None:
-        with _brief_faults():
+        with in_one_line(TargetError):
             self.remove(_plain(_props))
-
-
-@contextlib.contextmanager
-def _brief_faults() -> Iterator[None]:
-    """The SDK hands the engine the whole traceback of a fault; of an expected one only its line is of use."""
-    try:
-        yield
-    except TargetError:
-        sys.tracebacklimit = 0
-        raise
 
 
 def _plain(properties: Properties) -> Properties:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
+from components.faults import in_one_line
 from components.release import record, scenario, touched
 from components.release.context import Context, StepFailed
 from components.release.record import Release
@@ -100,12 +100,8 @@ class SmokeProvider(ResourceProvider):
         """What was verified stays verified."""
 
     def _run(self, props: dict[str, Any]) -> dict[str, Any]:
-        try:
+        with in_one_line(StepFailed, TargetError):
             found = perform(Context.load(props["target"], props["spec"]), STEP, smoke)
-        except (StepFailed, TargetError) as fault:
-            # The SDK hands on the whole traceback, causes too; of an expected fault one line is of use.
-            sys.tracebacklimit = 0
-            raise StepFailed(str(fault)) from None
         requests = [
             f"{request['status']} in {request['milliseconds']} ms: {request['name']}"
             for request in found["requests"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import pytest
@@ -18,8 +17,7 @@ ID = (
 
 
 @pytest.fixture
-def inputs(facts: dict[str, Any], images: list[str], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setattr(sys, "tracebacklimit", 1000, raising=False)  # which an expected fault shortens
+def inputs(facts: dict[str, Any], images: list[str]) -> dict[str, Any]:
     return {
         "database": ID,
         "user": "assets",
