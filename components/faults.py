@@ -13,7 +13,8 @@ def in_one_line(*expected: type[Exception]) -> Iterator[None]:
 
     So what shortens it has to stay until the next call; of an unexpected fault all frames are shown.
     """
-    vars(sys).pop("tracebacklimit", None)
+    with contextlib.suppress(AttributeError):
+        del sys.tracebacklimit
     try:
         yield
     except expected as fault:

@@ -6,6 +6,7 @@ A session fixture is made in each worker that needs it, so files that share a co
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from collections.abc import Iterator
@@ -39,7 +40,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def _whole_tracebacks() -> Iterator[None]:
     """A provider shortens them in its process (components/faults.py), which here is that of all tests."""
     yield
-    vars(sys).pop("tracebacklimit", None)
+    with contextlib.suppress(AttributeError):
+        del sys.tracebacklimit
 
 
 def _file(item: pytest.Item) -> str:
