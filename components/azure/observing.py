@@ -16,7 +16,7 @@ from components.azure import marker
 from components.azure.faults import asking
 from components.azure.login import Clients
 from components.azure.workspace import Workspace, text
-from components.target import LATENCY_BOUNDS, Observed, Raised
+from components.target import LATENCY_BOUNDS, Observed, Raised, TargetError
 from components.workers import DIED, STOPS
 
 MINUTE = timedelta(minutes=1)
@@ -24,6 +24,7 @@ MINUTE = timedelta(minutes=1)
 # minutes" (Log data ingestion time in Azure Monitor). The rest is for clocks that differ.
 LAG = timedelta(minutes=5)
 STATUSES = 1000  # Azure answers ten series unless it is asked for more (Metrics - List, "top")
+UNMATCHED = 20  # more than may fall into another minute, where logs and metrics set their times
 LINES = 50_000  # of consoles; in a storm of errors, those that came first
 # So long after it was asked for, a start of a worker is no late one, but another one.
 STARTS = timedelta(minutes=30)
@@ -80,23 +81,29 @@ class Observing:
         )
         self._endpoint = endpoint
         self._workspace = Workspace(clients, workspace)
+        self._unmatched = 0  # requests in the access log since the metric has had one
 
     def observe(self, since: datetime, until: datetime, *, now: datetime) -> Observed:
-        """The whole minutes of the span that are surely known, since Front Door counts by the minute."""
+        """The whole minutes of the span that are surely known, since Front Door counts by the minute.
+
+        Raises `TargetError` where the metric has no requests but the access log does: it would be a site
+        without errors.
+        """
         begin, end = whole_minutes(since.astimezone(UTC), min(until, now - LAG).astimezone(UTC))
         if begin >= end:
             nothing = (0,) * (len(LATENCY_BOUNDS) + 1)
             return _observed(since, since, Counter(), nothing, (), 0)
         lines = self._consoles(begin, end)
         raised = [line for line in lines if line.at >= begin]
-        return _observed(
-            begin,
-            end,
-            self._statuses(begin, end),
-            self._latencies(begin, end),
-            exceptions(raised),
-            restarts(lines, begin),
-        )
+        statuses, latencies = self._statuses(begin, end), self._latencies(begin, end)
+        self._unmatched = 0 if statuses.total() else self._unmatched + sum(latencies)
+        if self._unmatched > UNMATCHED:
+            raise TargetError(
+                f"Front Door's access log has {self._unmatched} requests of {self._endpoint}, but its metric "
+                f"RequestCount has none, by which errors are counted; see what {self._profile} has in "
+                f"Metrics, split by Endpoint and HttpStatus."
+            )
+        return _observed(begin, end, statuses, latencies, exceptions(raised), restarts(lines, begin))
 
     # -- what is asked ---------------------------------------------------------------------------------
     def _statuses(self, begin: datetime, end: datetime) -> Counter[int]:

@@ -102,6 +102,13 @@ class AzureOperations:
             names={name: facts["sites"][name]["name"] for name in facts["processes"]},
             vault_uri=facts["vault"]["uri"],
         )
+        self._observing = Observing(
+            clients,
+            group=group,
+            profile=front_door["profile"],
+            endpoint=front_door["endpoint"],
+            workspace=facts["workspace"],
+        )
         self._rotation = Rotation(
             clients,
             group=group,
@@ -364,14 +371,7 @@ class AzureOperations:
 
     # -- after the release -----------------------------------------------------------------------------
     def observe(self, since: datetime, until: datetime) -> Observed:
-        observing = Observing(
-            self._clients,
-            group=self._facts["resource_group"],
-            profile=self._facts["front_door"]["profile"],
-            endpoint=self._facts["front_door"]["endpoint"],
-            workspace=self._facts["workspace"],
-        )
-        return observing.observe(since, until, now=datetime.now(UTC))
+        return self._observing.observe(since, until, now=datetime.now(UTC))
 
     def measure(self, image: str, queries: Sequence[Query], *, release: str) -> tuple[Counted, ...]:
         words = ["django_facts.py", "volumes", Query.to_json(queries)]

@@ -5,13 +5,13 @@ A span of time is found by halving the file, not by reading it. What is not such
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from components.local import growing
 from components.local.supervisor import LOG_FILES
 
 NEAR = 64 * 1024  # bytes: from here on a file is read line by line
@@ -26,13 +26,13 @@ GONE = 499  # as nginx has it where the client left before its answer; HAProxy h
 class Request:
     at: float  # seconds since the epoch, when it ended
     status: int
-    milliseconds: float
+    milliseconds: float | None  # None: the client left before all of its request was there
 
 
 def requests(log: Path, since: float, until: float) -> Iterator[Request]:
     """Those that ended in the span, also in files that were rotated away."""
-    for file in _files(log, since):
-        with file:
+    with growing.opened(log, since=since - OUT_OF_ORDER) as files:
+        for file in files:
             _seek(file, since - OUT_OF_ORDER)
             for line in file:
                 request = _request(line)
@@ -52,23 +52,6 @@ def known_since(log: Path) -> float | None:
             return next((request.at for line in file if (request := _request(line))), None)
     except FileNotFoundError:
         return None
-
-
-def _files(log: Path, since: float) -> list[BinaryIO]:
-    """Opened, the oldest first. One that is rotated while they are opened is there once."""
-    opened: dict[int, BinaryIO] = {}
-    for number in range(LOG_FILES):
-        path = log if number == 0 else log.with_name(f"{log.name}.{number}")
-        try:
-            file = path.open("rb")
-        except FileNotFoundError:
-            continue
-        found = os.fstat(file.fileno())
-        if found.st_ino in opened or found.st_mtime < since - OUT_OF_ORDER:
-            file.close()
-        else:
-            opened[found.st_ino] = file
-    return list(reversed(opened.values()))
 
 
 def _seek(file: BinaryIO, since: float) -> None:
@@ -97,5 +80,5 @@ def _request(line: bytes) -> Request | None:
         return None
     at, status, unit, took = float(match[1]), int(match[2]), match[3], float(match[4])
     if unit == b"ms":
-        return Request(at / 1000, status if status >= 100 else GONE, took)
+        return Request(at / 1000, status if status >= 100 else GONE, took if took >= 0 else None)
     return Request(at, status, took * 1000)

@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from components import log_lines
 from components.local import access_log
 from components.local.balancer import PROGRAM
+from components.local.growing import Growing
 from components.local.layout import Layout
-from components.local.process_log import SETTLED, ProcessLog
+from components.local.process_log import REMEMBERED, SETTLED, ProcessLog
+from components.local.supervisor import OWN_NAME
 from components.target import LATENCY_BOUNDS, Observed, Raised
 
 EXITED = re.compile(r" exited: (?P<name>\S+) \(")  # supervisord's word for one that it was not told to stop
@@ -24,6 +26,8 @@ class Observing:
     def __init__(self, layout: Layout, names: Collection[str]) -> None:
         self._layout = layout
         self._logs = {name: ProcessLog(layout.log(name)) for name in names}
+        self._supervisor = Growing(layout.log(OWN_NAME))
+        self._exited: Counter[int] = Counter()  # by the second
 
     def observe(self, since: datetime, until: datetime, *, now: datetime) -> Observed:
         """Whole seconds, up to a moment ago: what was written until then is in the logs."""
@@ -36,9 +40,11 @@ class Observing:
         statuses: Counter[int] = Counter()
         for request in access_log.requests(access, begin, end):
             statuses[request.status // 100] += 1
-            latencies[bisect_left(LATENCY_BOUNDS, request.milliseconds)] += 1
+            if request.milliseconds is not None:
+                latencies[bisect_left(LATENCY_BOUNDS, request.milliseconds)] += 1
         raised: Counter[tuple[str, str]] = Counter()
         died = 0
+        self._follow_supervisor(now.timestamp(), since=begin)
         for log in self._logs.values():
             log.follow(now.timestamp(), since=begin)
             for (second, kind), count in log.raised.items():
@@ -56,18 +62,17 @@ class Observing:
                 for (fingerprint, title), count in raised.most_common()
                 if count
             ),
-            restarts=died + self._exited(begin, end),
+            restarts=died + sum(count for second, count in self._exited.items() if begin <= second < end),
         )
 
-    def _exited(self, begin: int, end: int) -> int:
-        """Programs that ended by themselves, and that the supervisor has started again."""
-        count = 0
-        for path in self._layout.logs.glob("supervisord.log*"):
-            for line in path.read_text(errors="replace").splitlines():
-                match = EXITED.search(line)
-                if match and match["name"] in self._logs and (written := log_lines.when(line)):
-                    count += begin <= written.timestamp() < end
-        return count
+    def _follow_supervisor(self, now: float, *, since: float) -> None:
+        """Programs that ended by themselves, and that it has started again."""
+        for line in self._supervisor.added(since=since):
+            match = EXITED.search(line)
+            if match and match["name"] in self._logs and (written := log_lines.when(line)):
+                self._exited[int(written.timestamp())] += 1
+        kept = now - REMEMBERED
+        self._exited = Counter({second: n for second, n in self._exited.items() if second >= kept})
 
 
 def _text(seconds: int) -> str:

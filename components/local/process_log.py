@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from components import log_lines, tracebacks
-from components.local.supervisor import LOG_FILES
+from components.local.growing import Growing
 from components.tracebacks import Kind
 from components.workers import DIED, STARTS, STOPS
 
@@ -26,11 +25,9 @@ class ProcessLog:
     """
 
     def __init__(self, log: Path) -> None:
-        self._log = log
-        self._read: dict[int, int] | None = None  # inode → bytes; None: nothing yet
-        self._bytes = 0  # that were read, of all files
-        self._known = (0.0, 0)  # the last time that is known, and of which byte
-        self._end = (0.0, 0)  # of the last byte that is there
+        self._log = Growing(log)
+        self._known: tuple[float, int] | None = None  # the last time that is known, and of which byte
+        self._now = 0.0
         self._before = ""  # the line before
         self._stops = False
         self._reader = tracebacks.Reader()
@@ -39,20 +36,11 @@ class ProcessLog:
 
     def follow(self, now: float, *, since: float) -> None:
         """Read what was added. At first, files that were last written to before `since` are left out."""
-        files = self._paths()
-        if self._read is None:
-            self._known = since, 0
-            older = [found for path in files if (found := path.stat()).st_mtime < since]
-            self._read = {found.st_ino: found.st_size for found in older}
-        already = self._read
-        added = sum(max(0, (found := path.stat()).st_size - already.get(found.st_ino, 0)) for path in files)
-        written = max((path.stat().st_mtime for path in files), default=now)
-        self._end = min(now, written), self._bytes + added
-        self._read = {}
-        for path in files:
-            for line in self._added(path, already):
-                self._take(line)
-        self._known = max(self._known, (self._end[0], self._bytes))
+        self._now = now
+        self._known = self._known or (since, 0)
+        for line in self._log.added(since=since):
+            self._take(line)
+        self._known = max(self._known, (self._end, self._log.read))
         pending = self._reader.pending
         if pending is not None and pending < now - SETTLED:
             self._tell(self._reader.end())
@@ -60,32 +48,14 @@ class ProcessLog:
         self.died = Counter({second: n for second, n in self.died.items() if second >= now - REMEMBERED})
 
     # -- inside ----------------------------------------------------------------------------------------
-    def _paths(self) -> list[Path]:
-        """The oldest first."""
-        rotated = [self._log.with_name(f"{self._log.name}.{number}") for number in range(1, LOG_FILES)]
-        return [path for path in (*reversed(rotated), self._log) if path.exists()]
-
-    def _added(self, path: Path, already: dict[int, int]) -> Iterator[str]:
-        """The whole lines of a file that were not read yet."""
-        assert self._read is not None
-        with path.open("rb") as file:
-            found = os.fstat(file.fileno())
-            if found.st_ino in self._read:  # rotated since the one before it was opened
-                return
-            at = already.get(found.st_ino, 0)
-            at = at if at <= found.st_size else 0
-            file.seek(at)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                at += len(line)
-                self._bytes += len(line)
-                yield line[:-1].decode(errors="replace")
-            self._read[found.st_ino] = at
+    @property
+    def _end(self) -> float:
+        """When the last byte was written that is there."""
+        return min(self._now, self._log.written or self._now)
 
     def _take(self, line: str) -> None:
         if line.startswith(TIMED) and (written := log_lines.when(line)) is not None:
-            self._known = written.timestamp(), self._bytes
+            self._known = written.timestamp(), self._log.read
         if "Worker (pid:" in line and DIED.search(line) and not self._stops:
             self.died[int(self._time(line))] += 1
         elif STARTS in line:
@@ -101,9 +71,11 @@ class ProcessLog:
         written = log_lines.when(line) or log_lines.when(self._before)
         if written is not None:
             return written.timestamp()
-        (time, byte), (end, last) = self._known, self._end
-        share = (self._bytes - byte) / (last - byte) if last > byte else 1.0
-        return time + max(0.0, end - time) * min(1.0, share)
+        assert self._known is not None
+        time, byte = self._known
+        left = self._log.size - byte
+        share = (self._log.read - byte) / left if left > 0 else 1.0
+        return time + max(0.0, self._end - time) * min(1.0, share)
 
     def _tell(self, raised: Iterable[tuple[float, Kind]]) -> None:
         for time, kind in raised:

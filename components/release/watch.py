@@ -65,7 +65,7 @@ class Watch:
         """Of all that is known by now. Raises `TargetError`."""
         before = self.before
         while (seen := self._next(min(now, self.spans.until))) is not None:
-            self._parts.append(seen)
+            self._parts = watching.extended(self._parts, seen, minutes=self.minutes)
             self._seen = datetime.fromisoformat(seen.until)
         judgement = watching.judge(before, self._parts, minutes=self.minutes, already=self._breaches)
         self._breaches = judgement.breached

@@ -6,10 +6,11 @@ look is free, and of a hundred releases that are no worse at most one is called 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from itertools import groupby, pairwise
 from typing import Any, Literal
 
@@ -189,16 +190,26 @@ def judge(
     )
 
 
+def extended(since: Sequence[Observed], part: Observed, *, minutes: float) -> list[Observed]:
+    """With one more part, but of what is judged together anyway only one: a long watch costs no more."""
+    number = math.lcm(BLOCKS, POINTS)
+    place = partial(_place, since[0] if since else part, timedelta(minutes=minutes) / number, number)
+    if since and place(since[-1]) == place(part):
+        return [*since[:-1], together([since[-1], part])]
+    return [*since, part]
+
+
 def _divided(since: Sequence[Observed], minutes: float, number: int) -> list[Observed]:
     """At most `number` parts; one that is past stays as it is, however long the watch goes on."""
     if not since:
         return []
-    start, length = datetime.fromisoformat(since[0].since), timedelta(minutes=minutes) / number
-
-    def place(part: Observed) -> int:
-        return min(number - 1, int((datetime.fromisoformat(part.since) - start) / length))
-
+    place = partial(_place, since[0], timedelta(minutes=minutes) / number, number)
     return [together(parts) for _, parts in groupby(since, place)]
+
+
+def _place(first: Observed, length: timedelta, number: int, part: Observed) -> int:
+    after = datetime.fromisoformat(part.since) - datetime.fromisoformat(first.since)
+    return min(number - 1, int(after / length))
 
 
 def _measured(

@@ -107,6 +107,20 @@ def test_latencies_are_counted_by_class(
     assert found == {5: 2, 10: 1, 300: 1, 10000: 1, None: 2}
 
 
+def test_a_metric_that_lacks_what_the_access_log_has_is_a_fault(
+    operations: AzureOperations, azure: ArmStandIn, since: datetime, now: datetime
+) -> None:
+    """As where Front Door names the endpoint in another way. Of a few it may be the minute that differs."""
+    azure.access_log = [(since + timedelta(minutes=minute), 0.1) for minute in range(10) for _ in range(3)]
+    for minute in range(6):
+        begin = since + timedelta(minutes=minute)
+        assert operations.observe(begin, begin + timedelta(minutes=1)).requests == 0
+    with pytest.raises(TargetError, match=r"access log has 21 requests .* RequestCount has none"):
+        operations.observe(since + timedelta(minutes=6), since + timedelta(minutes=7))
+    azure.statuses = {"200": {since + timedelta(minutes=6): 1.0}}
+    assert operations.observe(since + timedelta(minutes=6), now).requests == 1
+
+
 def test_exceptions_are_counted_by_kind_of_each_console_by_itself(
     operations: AzureOperations, azure: ArmStandIn, since: datetime, now: datetime
 ) -> None:

@@ -74,10 +74,10 @@ def logs(tmp_path: Path) -> Logs:
 
 
 def test_requests_are_counted_by_status_and_latency(logs: Logs) -> None:
-    found = [request(1), request(2, 404, 5), request(3, 500, 20000), request(4, -1, 5.1)]
+    found = [request(1), request(2, 404, 5), request(3, 500, 20000), request(4, -1, 5.1), request(5, -1, -1)]
     logs.write("edge", "".join([request(-1), *found, request(10)]), 11)
     seen = logs.observe(0, 10)
-    assert (seen.requests, seen.errors_4xx, seen.errors_5xx) == (4, 2, 1)
+    assert (seen.requests, seen.errors_4xx, seen.errors_5xx) == (5, 3, 1)
     assert seen.latencies == (1, 2, *(0,) * (len(LATENCY_BOUNDS) - 2), 1)
     assert (seen.since, seen.until) == ("2026-11-25T12:00:00+00:00", "2026-11-25T12:00:10+00:00")
 
@@ -201,6 +201,35 @@ def test_workers_that_died_are_restarts_and_those_that_were_told_are_none(logs: 
         logs.write("supervisord", f"{local} INFO stopped: {name} (exit status 0)\n", 8)
     assert logs.observe(0, 10).restarts == 4
     assert logs.observe(3, 7).restarts == 0
+
+
+def test_each_end_of_a_program_counts_once_however_often_it_is_looked_at(logs: Logs) -> None:
+    for second in range(3):
+        local = datetime.fromtimestamp(at(second)).strftime("%Y-%m-%d %H:%M:%S,000")
+        logs.write("supervisord", f"{local} WARN exited: worker (exit status 1; not expected)\n", second)
+        logs.rotate("supervisord")
+        assert logs.observe(0, 10, now=second + 3).restarts == second + 1
+
+
+def test_a_log_that_is_rotated_while_it_is_opened_is_read_whole(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for second, line in enumerate((3, 4)):
+        logs.write("worker", TRACEBACK.format(line=line) + "\nnext\n", second)
+        if not second:
+            logs.rotate("worker")
+    real, opened = Path.open, []
+
+    def rotating(path: Path, mode: str) -> object:
+        file = real(path, mode)
+        if path.name == "worker.log" and not opened:
+            opened.append(path)
+            logs.rotate("worker")
+        return file
+
+    monkeypatch.setattr(Path, "open", rotating)
+    assert sum(raised.count for raised in logs.observe(-1, 5, now=6).exceptions) == 2
+    assert opened
 
 
 def test_a_program_without_a_log_is_quiet(logs: Logs) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.release.measures import RULES
-from components.release.watching import Judgement, judge, spans, started
+from components.release.watching import Judgement, extended, judge, spans, started
 from components.target import Observed
 from tests.unit.release.observations import START, hour_before, looks, seen
 
@@ -175,6 +175,28 @@ def test_looks_each_second_say_the_same_as_those_each_fifteen() -> None:
     second = [seen(at, seconds=1, requests=10, errors_5xx=at % 15 == 0) for at in range(900)]
     fifteen = [seen(15 * at, requests=150, errors_5xx=1) for at in range(60)]
     assert judged(second).measures == judged(fifteen).measures
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3)), min_size=1, max_size=60),
+    st.integers(1, 30),
+)
+@settings(max_examples=25, deadline=None)
+def test_what_is_joined_at_each_look_is_judged_as_if_it_was_not(
+    counted: list[tuple[int, int]], minutes: int
+) -> None:
+    since = [seen(at, seconds=1, requests=40, errors_5xx=e, slow=n) for at, (n, e) in enumerate(counted)]
+    kept: list[Observed] = []
+    for part in since:
+        kept = extended(kept, part, minutes=minutes)
+    assert judged(kept, minutes=minutes) == judged(since, minutes=minutes)
+
+
+def test_a_day_of_looks_each_second_is_kept_as_a_few() -> None:
+    kept: list[Observed] = []
+    for second in range(0, 86_400, 10):
+        kept = extended(kept, seen(second, seconds=10, requests=1), minutes=1440)
+    assert len(kept) == 240
 
 
 def test_a_day_that_is_watched_has_a_curve_that_a_page_can_show() -> None:
