@@ -3,11 +3,11 @@
 import sys
 
 from relevo.toolchain.engine import NoEngine
-from relevo.toolchain.setup import NoStack, setup
+from relevo.toolchain.setup import NoStack, NotOurs, setup
 
 if sys.argv[1:] != ["setup"]:
     sys.exit("usage: python -m relevo.toolchain setup")
 try:
     setup()
-except (NoEngine, NoStack) as error:
+except (NotOurs, NoEngine, NoStack) as error:
     sys.exit(f"relevo: {error}")

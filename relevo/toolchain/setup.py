@@ -5,7 +5,9 @@ import os
 import re
 import subprocess
 from dataclasses import asdict, replace
+from importlib.metadata import distributions
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from relevo.toolchain import engine as engines
 from relevo.toolchain.engine import Engine, say
@@ -14,12 +16,17 @@ from relevo.toolchain.launcher import CHECKOUT, ENVIRONMENT, PARTS, TOOLCHAIN, p
 STACK = "local"
 
 
+class NotOurs(Exception):
+    """The environment is another checkout's; the text names the remedy."""
+
+
 class NoStack(Exception):
     """The local stack cannot be created; the text names the remedy."""
 
 
 def setup() -> None:
-    """Raises NoEngine or NoStack."""
+    """Raises NotOurs, NoEngine or NoStack."""
+    belongs_to(CHECKOUT, ENVIRONMENT)
     engine = engines.resolve()
     if engine.own_host:
         engine = engines.with_own_parts(engine, ENVIRONMENT / PARTS)
@@ -29,6 +36,20 @@ def setup() -> None:
     origin = "built from Go modules" if engine.own_host else "official"
     plugin = "our own" if engine.own_home else "the official"
     say(f"ready: Pulumi {engine.version}, {origin}, with {plugin} command plugin")
+
+
+def belongs_to(checkout: Path, environment: Path) -> None:
+    """Raises NotOurs where the environment, as one that is linked, runs the code of another checkout."""
+    for found in distributions(path=[str(path) for path in environment.glob("lib/python*/site-packages")]):
+        origin = found.read_text("direct_url.json") if found.name == "relevo" else None  # PEP 610
+        if origin is None:
+            continue
+        installed = Path(unquote(urlsplit(json.loads(origin)["url"]).path))
+        if installed.resolve() != checkout.resolve():
+            raise NotOurs(
+                f"{environment} has the relevo of {installed} installed, but this checkout is {checkout}; "
+                f"remove .venv here, and run make setup, which makes one of its own."
+            )
 
 
 def environment_of(engine: Engine) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The parts of `make setup` that decide something; that all of it works is shown by every other test."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relevo.toolchain import setup
-from relevo.toolchain.setup import NoStack, drop_foreign_salt
+from relevo.toolchain.setup import NoStack, NotOurs, drop_foreign_salt
 
 SALT = "encryptionsalt: v1:abc:v1:def\n"
 
@@ -60,3 +61,19 @@ def test_without_a_new_enough_python_the_error_says_so_before_anything_is_made(
     assert done.returncode == 1
     assert done.stderr == f"python3 is {found}, but 3.11 or newer is needed; install it and put it on PATH.\n"
     assert not (tmp_path / ".venv").exists()
+
+
+def test_an_environment_that_runs_the_code_of_another_checkout_is_left_alone(tmp_path: Path):
+    """Else its engine would be exchanged below the other one, as in a worktree that has its .venv linked."""
+    other, here = tmp_path / "the other", tmp_path / "here"
+    for folder in (other, here):
+        folder.mkdir()
+    installed = other / ".venv/lib/python3.11/site-packages/relevo-0.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: relevo\nVersion: 0\n")
+    (installed / "direct_url.json").write_text(json.dumps({"url": other.as_uri(), "dir_info": {}}))
+    (here / ".venv").symlink_to(other / ".venv")
+
+    setup.belongs_to(other, other / ".venv")
+    with pytest.raises(NotOurs, match=r"relevo of .*the other installed, but this checkout is .*here"):
+        setup.belongs_to(here, here / ".venv")
