@@ -13,7 +13,7 @@ from typing import Any
 
 from components.release import logbook, notices, record, recovery, spec, watching
 from components.release.context import Context
-from components.release.record import Release
+from components.release.record import ROLL, Release
 from components.release.recovery import Recovery
 from components.release.watching import Judgement
 from components.target import Observed, TargetError
@@ -24,13 +24,28 @@ EXACT = timedelta(seconds=1)
 
 
 def due(known: Sequence[Release], watch: spec.Watch | None) -> Release | None:
-    """The release that is to be watched now, or whose watch was left off; None: there is none."""
-    if watch is None or not known:
+    """The release that is to be watched now, or whose watch was left off; None: there is none.
+
+    That is the last good one while it serves, also after another that failed before it reached an instance.
+    """
+    if watch is None:
         return None
     last = record.last_good(known)
     if last is None or last.watched is not None:
         return None
-    return last if last is known[-1] or last.watching is not None else None
+    return last if last.watching is not None or not is_replaced(known, last) else None
+
+
+def is_replaced(known: Sequence[Release], release: Release) -> bool:
+    """Whether a newer release is under way, serves, or may: what it began to roll has not what ran before."""
+    newer = known[[other.id for other in known].index(release.id) + 1 :]
+    reached = [
+        step
+        for other in newer
+        for step in other.begun
+        if step.startswith(ROLL) and step.removeprefix(ROLL) not in other.left
+    ]
+    return bool(reached) or (bool(newer) and newer[-1].verdict != "failed")
 
 
 class Watch:
@@ -103,42 +118,54 @@ def watch(
 
     `until_breach`: the first breach that is a reason to go back is the end, and `goes_back` says so in the
     record: what was found while nobody asked for a way back is never a reason for it later. Returns
-    None where another watch has recorded the end before. Raises `TargetError` where the record cannot be
-    written.
+    None where another watch has recorded the end before. Raises `TargetError` where the record can be
+    neither read nor written for long after the end.
     """
     assert context.spec.watch is not None
     view = Watch(context, release, context.spec.watch)
     judgement = watching.judge((), (), minutes=view.minutes, already=release.breaches)
+    patient_until = max(view.spans.until, clock()) + 2 * LATE
+    written: Mapping[str, Any] | None = None  # that the watch is done, as far as is known
     while True:
         now, fault = clock(), None
         try:
-            if release.watching is None:
-                _begin(context, view)
             judgement = view.look(now)
         except TargetError as error:  # what it does not say now, it says at the next look
-            fault = str(error)
-            print(f"watch of {release.version}: {fault}", file=sys.stderr, flush=True)
-        known = context.releases()
-        release = record.again(known, release)
-        if release.watched is not None:
-            return None
-        _tell(context, release, judgement)
-        show(view, judgement)
-        replaced = known[-1].id != release.id
-        over = view.over(now, failing=fault is not None)
-        goes_back = not replaced and until_breach and _goes_back(context, release, judgement)
-        if replaced or over or goes_back:
-            if fault is not None and not replaced:
-                judgement = judgement.unseen(context.masking()(fault))
-            done = {**judgement.done(cut_short=replaced), "goes_back": goes_back}
-            mine = _write(context, "watch done", release, done, unless=lambda known: known.watched)
-            return judgement if mine else None
+            fault = _said(release, error)
+        try:
+            known = context.releases()
+            release = record.again(known, release)
+            if release.watched is not None:
+                return judgement if release.watched == written else None
+            if release.watching is None and fault is None:
+                _begin(context, view)
+            _tell(context, release, judgement)
+            show(view, judgement)
+            replaced = is_replaced(known, release)
+            over = view.over(now, failing=fault is not None)
+            goes_back = not replaced and until_breach and _goes_back(context, release, judgement)
+            if replaced or over or goes_back:
+                if fault is not None and not replaced:
+                    judgement = judgement.unseen(context.masking()(fault))
+                written = {**judgement.done(cut_short=replaced), "goes_back": goes_back}
+                mine = _write(context, "watch done", release, written, unless=lambda known: known.watched)
+                return judgement if mine else None
+        except TargetError as error:  # what is found by then is recorded once it can be
+            _said(release, error)
+            if now > patient_until:
+                raise
         sleep(view.wait(clock()))
+
+
+def _said(release: Release, error: TargetError) -> str:
+    print(f"watch of {release.version}: {error}", file=sys.stderr, flush=True)
+    return str(error)
 
 
 def _goes_back(context: Context, release: Release, judgement: Judgement) -> bool:
     """Whether the stack will come back from it, as far as the record tells: not from a way back, say."""
-    return judgement.goes_back and isinstance(recovery.due(context.releases(), release.image), Recovery)
+    wanted = recovery.due(context.releases(), release.image)
+    return judgement.goes_back and isinstance(wanted, Recovery) and wanted.failed.id == release.id
 
 
 def _begin(context: Context, view: Watch) -> None:

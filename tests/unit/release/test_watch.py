@@ -295,3 +295,126 @@ def test_the_newest_good_release_is_watched_once(
     known = [replace(release, **changes)]
     assert (watches.due(known, made.spec.watch) is not None) is is_due
     assert watches.due(known, None) is None
+
+
+def fails(operations: StandInOperations, version: str, *steps: str, left: tuple[str, ...] = ()) -> None:
+    """A release of the version is opened, and fails in the last of these steps."""
+    made, release = opened(operations, version)
+    for step in steps:
+        made.write("step started", release.id, step=step)
+        if step != steps[-1]:
+            made.write("step done", release.id, step=step)
+    made.write("step failed", release.id, step=steps[-1], error="no.", data={"left": left})
+    made.write("release failed", release.id)
+
+
+@pytest.mark.parametrize(
+    ("steps", "left", "serves"),
+    [
+        (("preflight",), (), True),
+        (("preflight", "migrate"), (), True),
+        (("roll-instance-1",), ("instance-1",), True),
+        (("roll-instance-1", "roll-instance-2"), ("instance-2",), False),
+        (("roll-instance-1", "smoke"), (), False),
+        (("roll-instance-1",), (), False),  # killed there: what runs on it is not known
+    ],
+)
+def test_what_serves_is_watched_whatever_came_after_it_and_failed(
+    operations: StandInOperations, steps: tuple[str, ...], left: tuple[str, ...], serves: bool
+) -> None:
+    made, release = watched(operations)
+    fails(operations, "v3", *steps, left=left)
+    due = watches.due(made.releases(), made.spec.watch)
+    assert (due and due.id) == (release.id if serves else None)
+
+
+def test_a_newer_release_that_is_under_way_leaves_nothing_to_watch(operations: StandInOperations) -> None:
+    made, _ = watched(operations)
+    opened(operations, "v3")
+    assert watches.due(made.releases(), made.spec.watch) is None
+
+
+def test_a_watch_after_a_failed_release_goes_to_its_end_and_not_back(operations: StandInOperations) -> None:
+    """What is pinned is the newer one, so somebody has it in hand."""
+    made, release = watched(operations)
+    clock = clock_of(release)
+    operations.observing = traffic(clock.start, since=0.5)
+    clock.at[50] = lambda: fails(operations, "v3", "preflight")
+    done = run(made, release, clock, until_breach=True)
+    assert (done["verdict"], done["goes_back"]) == ("breached", False)
+    assert clock.now - clock.start >= timedelta(hours=1)
+
+
+class Outage:
+    """The record can be neither read nor written from one second of the watch to another."""
+
+    def __init__(self, operations: StandInOperations, clock: Clock, begin: float, end: float) -> None:
+        self.read = operations.read_record
+        self.lasts = False
+        operations.read_record = self
+        clock.at[begin] = lambda: setattr(self, "lasts", True)
+        clock.at[end] = lambda: setattr(self, "lasts", False)
+
+    def __call__(self) -> bytes:
+        if self.lasts:
+            raise TargetError("the record does not answer.")
+        return self.read()
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        pytest.param(50, 800, id="at the first breach"),
+        pytest.param(1800, 2400, id="in the middle"),
+        pytest.param(3500, 4100, id="at the end"),
+    ],
+)
+def test_what_is_found_while_the_record_is_away_is_recorded_once_it_is_back(
+    operations: StandInOperations, capsys: pytest.CaptureFixture[str], begin: float, end: float
+) -> None:
+    made, release = watched(operations)
+    clock = clock_of(release)
+    operations.observing = traffic(clock.start, since=0.05)
+    Outage(operations, clock, begin, end)
+    assert run(made, release, clock)["verdict"] == "breached"
+    said = events(operations)
+    assert [said.count(one) for one in ("watch started", "watch-breached", "watch done")] == [1, 1, 1]
+    measures = [e.data["measure"] for e in operations.entries() if e.event == "watch breached"]
+    assert sorted(measures) == ["errors-5xx", "exceptions"]
+    assert "watch of v2: the record does not answer." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("late", [timedelta(), timedelta(hours=5)])
+def test_a_record_that_stays_away_ends_the_watch_only_long_after(
+    operations: StandInOperations, late: timedelta
+) -> None:
+    """Also of a watch that begins, or is gone on with, when its time has passed."""
+    made, release = watched(operations)
+    clock = clock_of(release)
+    begun = clock.now = clock.start + late
+    operations.observing = traffic(clock.start)
+    operations.fail("append_record", "the record is full.")
+    with pytest.raises(TargetError, match="the record is full"):
+        watches.watch(made, release, clock=clock, sleep=clock.sleep)
+    end = max(begun, clock.start + timedelta(hours=1))
+    assert timedelta(minutes=12) < clock.now - end < timedelta(minutes=15)
+
+
+def test_an_end_that_was_written_although_the_target_said_no_is_its_own(
+    operations: StandInOperations,
+) -> None:
+    """Else nobody would go back: it would take it for the end of another watch."""
+    made, release = watched(operations)
+    clock = clock_of(release)
+    operations.observing = traffic(clock.start, since=0.5)
+    append = operations.append_record
+
+    def lost(make: Callable[[bytes], str]) -> None:
+        append(make)
+        if events(operations)[-1] == "watch done":
+            raise TargetError("the answer was lost.")
+
+    operations.append_record = lost
+    ended = watches.watch(made, release, clock=clock, sleep=clock.sleep, until_breach=True)
+    assert ended is not None
+    assert events(operations).count("watch done") == 1
