@@ -5,6 +5,7 @@ set -euo pipefail
 gh auth setup-git
 git for-each-ref --format='%(refname:short)' refs/heads/relevo | while read -r branch; do
   git push origin "$branch"
+  git branch --delete --force "$branch" # proposed once
   {
     printf '%s/%s/compare/%s?expand=1\n\n' "$GITHUB_SERVER_URL" "$GITHUB_REPOSITORY" "$branch"
     cat ".relevo/${branch//\//-}.md"

@@ -206,6 +206,9 @@ def watch_(
     as_json: Annotated[
         bool, typer.Option("--json", help="For scripts: only the result, at the end.")
     ] = False,
+    within: Annotated[
+        float | None, typer.Option(metavar="MINUTES", help="For CI: warn where its job may end before.")
+    ] = None,
 ) -> None:
     """Watch the last release against the hour before it.
 
@@ -214,7 +217,7 @@ def watch_(
     """
     from relevo import watch
 
-    found = watch.watch(Project.here(), stack, quietly=as_json, say=say)
+    found = watch.watch(Project.here(), stack, quietly=as_json, say=say, within=within)
     if as_json:
         print(json.dumps(found, indent=2))
     if found["verdict"] in ("breached", "not measured"):

@@ -8,17 +8,21 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from relevo.errors import RelevoError, one_line
 from relevo.project import Project
 
 
+class Stopped(RelevoError):
+    """Somebody has stopped the engine."""
+
+
 def run(project: Project, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
-    """With its output as it is. Raises `RelevoError` if it fails, also because somebody stops it."""
+    """With its output as it is. Raises `RelevoError` if it fails; that is `Stopped` after a Ctrl-C."""
     sys.stdout.flush()
-    with ended_by_the_engine():
+    with ended_by_the_engine() as interrupts:
         process = subprocess.run(
             [program(), *arguments],
             cwd=project.root,
@@ -26,15 +30,17 @@ def run(project: Project, *arguments: str, variables: Mapping[str, str] | None =
             check=False,
         )
     if process.returncode:
-        raise RelevoError(fault(arguments[0], process.returncode))
+        kind = Stopped if interrupts else RelevoError
+        raise kind(fault(arguments[0], process.returncode))
 
 
 @contextlib.contextmanager
-def ended_by_the_engine() -> Iterator[None]:
-    """Ctrl-C is the engine's, which has got it as well and ends its step first."""
-    before = signal.signal(signal.SIGINT, lambda *_: None)
+def ended_by_the_engine() -> Iterator[Sequence[int]]:
+    """Ctrl-C is the engine's, which has got it as well and ends its step first. Yields each that came."""
+    interrupts: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     try:
-        yield
+        yield interrupts
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from components.release import record
+from components.release import record, return_time, spec
 from components.release import watch as watches
 from components.release.context import Context
 from components.release.logbook import now
@@ -31,6 +31,7 @@ from relevo import operating, recovery
 from relevo.errors import RelevoError
 from relevo.project import Project
 
+NOTHING: dict[str, Any] = {"release": None, "version": None, "verdict": None}
 Data = Mapping[str, Any]  # of an entry `watch done`
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 60  # of a sparkline
@@ -38,19 +39,32 @@ ATTENDED_SECONDS = 30.0  # after its end, within which an attendant has said wha
 LINE_SECONDS = 60.0  # between plain lines
 
 
-def watch(project: Project, stack: str, *, quietly: bool, say: Callable[[str], None]) -> dict[str, Any]:
+def watch(
+    project: Project, stack: str, *, quietly: bool, say: Callable[[str], None], within: float | None = None
+) -> dict[str, Any]:
     """The entry `watch done` of the last release, with its `release` and `version`, once there is one.
 
-    Its `verdict` is None where the stack asks for no watch. `quietly`: nothing is shown. Raises `RelevoError`
-    where no release serves that is to be watched.
+    Its `verdict` is None where there is nothing to watch. `quietly`: nothing is shown. `within`: the minutes
+    that it has; it says so where they may not be enough. Raises `RelevoError` where no release has succeeded,
+    and `TargetError` where the record cannot be read or written.
     """
     settings = project.settings(stack)
     context = operating.context(project, stack)
     if context.spec.watch is None:  # no fault: CI asks after each release
         say(f"relevo:watch.minutes of stack {stack} is 0, so nothing is watched.")
-        return {"release": None, "version": None, "verdict": None}
-    release = _watched(context, stack)
+        return NOTHING
+    known = recovery.patiently(context.releases, say=say)
+    pinned = settings.image if settings.target != "local" else None
+    release = _watched(known, stack, context.spec.watch, pinned)
+    if isinstance(release, str):
+        say(release)
+        return NOTHING
     comes_back = settings.on_failure == "rollback"
+    if within is not None and (needed := _minutes(context.spec.watch, comes_back=comes_back)) > within:
+        say(
+            f"relevo:watch.minutes of stack {stack} is {context.spec.watch.minutes:g}, for which a job may "
+            f"need {needed:g} minutes, but this one ends after {within:g}; lower it, or see docs/ci.md."
+        )
     if release.watched is None:
         with _shown(release, quietly=quietly) as show:
             if settings.target == "local":
@@ -59,10 +73,11 @@ def watch(project: Project, stack: str, *, quietly: bool, say: Callable[[str], N
                 ended = watches.watch(
                     context, release, clock=now, sleep=time.sleep, until_breach=comes_back, show=show
                 )
-                data = _again(context, release).watched
+                data = recovery.patiently(lambda: _again(context, release), say=say).watched
                 comes_back = comes_back and ended is not None  # else it is the affair of who was faster
     else:
         data = release.watched
+        comes_back = comes_back and release.id == known[-1].id
     assert data is not None
     if not quietly:
         Console().print(_picture(release, data))
@@ -71,16 +86,37 @@ def watch(project: Project, stack: str, *, quietly: bool, say: Callable[[str], N
     return {"release": release.id, "version": release.version, **data}
 
 
-def _watched(context: Context, stack: str) -> Release:
-    known = context.releases()
-    due = watches.due(known, context.spec.watch)
-    release = due or (known[-1] if known else None)
-    if release is None or (due is None and release.watched is None):
+def _watched(known: Sequence[Release], stack: str, watch: spec.Watch, pinned: str | None) -> Release | str:
+    """What is to be watched or was; else, in a sentence, why there is nothing.
+
+    `pinned` is the image of the checkout, where who watches is who goes back: only what is pinned there is
+    gone back from there, and the watch of a later release is the affair of its own job.
+    """
+    good = record.last_good(known)
+    if good is None:
         raise RelevoError(
-            f"the last release of stack {stack} has not succeeded, but only one that serves is watched; see "
+            f"no release of stack {stack} has succeeded, but only one that serves is watched; see "
             f"relevo status --stack {stack}."
         )
-    return release
+    if good.watched is None and watches.due(known, watch) is None:
+        newest = known[-1]
+        if newest.verdict == "open":
+            why = f"the watch of {good.version} ends with release {newest.id}, which is under way"
+        else:
+            why = f"since release {newest.id} failed, {good.version} may not be all that serves"
+        return f"nothing is watched: {why}; see relevo status --stack {stack}."
+    if pinned not in (None, good.image) and good.kind not in record.WAYS_BACK:
+        return (
+            f"nothing is watched: release {good.id} of {good.version} serves by now, and this checkout pins "
+            f"{pinned}; watch it from one that has its pin."
+        )
+    return good
+
+
+def _minutes(watch: spec.Watch, *, comes_back: bool) -> float:
+    """What it may take at most: until all is known, and with a way back, what that takes, and its watch."""
+    until_known = watch.minutes + 2 * watches.LATE.total_seconds() / 60
+    return 2 * until_known + return_time.LIMIT.total_seconds() / 60 if comes_back else until_known
 
 
 def _follow(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from components.release.context import APPROVED, DECIDED
 from components.release.spec import Receiver
-from components.target import Deployment
+from components.target import Deployment, TargetError
 from relevo import engine, operating, pin, proposal, recovery
 from relevo.errors import RelevoError
 from relevo.project import Project
@@ -40,6 +41,7 @@ class Desk:
         self.operations.manifests = {image(known.version): known for known in VERSIONS}
         released(self.operations, "v1")
         self.context, failed = opened(self.operations, newer, notify=(CONSOLE,))
+        self.failed, self._newer = failed.id, newer
         self.operations.applied |= {one.key for one in self.operations.manifests[image(newer)].migrations}
         self.context.write("step failed", failed.id, step=step, error="it does not start.")
         self.context.write("release failed", failed.id)
@@ -50,9 +52,32 @@ class Desk:
         pin.pin(self.configuration, image(newer))
         self.asked: list[tuple[tuple[str, ...], Mapping[str, str]]] = []
         self.said: list[str] = []
+        self.waited = 0.0
+        self.meanwhile: Callable[[], object] = lambda: None  # whenever it waits
+        self.engine: Callable[[Mapping[str, str]], object] = lambda _: None
 
     def recover(self) -> None:
-        recovery.recover(self.project, "local", say=self.said.append)
+        recovery.recover(
+            self.project, "local", say=self.said.append, clock=lambda: self.waited, sleep=self._sleep
+        )
+
+    def _sleep(self, seconds: float) -> None:
+        self.waited += seconds
+        self.meanwhile()
+
+    def fails(self, variables: Mapping[str, str], message: str = "pulumi up ended with 255.") -> None:
+        raise RelevoError(message)
+
+    def fails_on_record(self, variables: Mapping[str, str]) -> None:
+        """Once its release is opened."""
+        self.opens(variables[DECIDED])
+        self.fails(variables)
+
+    def opens(self, decided: str) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(DECIDED, decided)
+            context, release = opened(self.operations, "v1")
+        context.write("release failed", release.id)
 
     @property
     def pinned(self) -> str | None:
@@ -62,6 +87,7 @@ class Desk:
         """In the record and to the receivers, with what runs on each instance."""
         last, told = self.operations.entries()[-2:]
         assert (last.event, told.event) == ("recovery failed", "notified")
+        assert last.release == self.failed
         assert last.error is not None
         assert fault in last.error
         states = ["instance-1 runs v1, out of rotation", f"instance-2 runs {self.version}, out of rotation"]
@@ -72,18 +98,17 @@ class Desk:
 
     @property
     def version(self) -> str:
-        return self.context.current().version
+        return self._newer
 
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Desk]:
-    def make(newer: str = "v2", step: str = "roll-instance-2", *, fails: bool = False) -> Desk:
+    def make(newer: str = "v2", step: str = "roll-instance-2") -> Desk:
         made = Desk(tmp_path, newer, step)
 
         def run(_: Project, *arguments: str, variables: Mapping[str, str]) -> None:
             made.asked.append((arguments, variables))
-            if fails:
-                raise RelevoError("pulumi up ended with 255.")
+            made.engine(variables)
 
         monkeypatch.setattr(engine, "run", run)
         monkeypatch.setattr(operating, "context", lambda *_: made.context)
@@ -174,17 +199,20 @@ def test_a_schema_without_a_way_back_stops_it_before_anything_is_touched(
 def test_a_way_back_that_fails_is_told_with_what_runs_where(
     desk: Callable[..., Desk], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = desk(fails=True)
+    made = desk()
+    made.engine = made.fails_on_record
     with pytest.raises(RelevoError, match="somebody has to act"):
         made.recover()
     assert made.pinned == image("v1")
+    assert (len(made.asked), made.waited) == (1, 0)
     made.has_failed_loudly(capsys.readouterr().out, "pulumi up ended with 255")
 
 
 def test_people_are_told_even_where_the_record_cannot_be_written(
     desk: Callable[..., Desk], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = desk(fails=True)
+    made = desk()
+    made.engine = made.fails
     made.operations.fail("append_record")
     with pytest.raises(RelevoError):
         made.recover()
@@ -197,3 +225,130 @@ def test_a_stack_that_does_not_ask_for_it_is_left_alone(desk: Callable[..., Desk
     with pytest.raises(RelevoError, match="relevo:onFailure of stack local is stop, but"):
         made.recover()
     assert (made.pinned, made.asked) == (image("v2"), [])
+
+
+def test_what_keeps_the_engine_from_beginning_is_waited_for(desk: Callable[..., Desk]) -> None:
+    """A lock that another update holds, or a state that does not answer."""
+    made = desk()
+    made.engine = lambda variables: made.fails(variables) if len(made.asked) < 4 else None
+    made.recover()
+    assert (len(made.asked), made.waited) == (4, 180)
+    assert (
+        len({variables[DECIDED] for _, variables in made.asked}) == 1
+    )  # its 30 minutes count from the first
+    why = "no release was opened: pulumi up ended with 255; that may pass, so it is tried again in 60 s"
+    assert made.said.count(why) == 3
+    assert made.said[-1].startswith("v1 serves again")
+
+
+def test_what_keeps_it_from_beginning_for_ten_minutes_is_given_up(
+    desk: Callable[..., Desk], capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = desk()
+    made.engine = made.fails
+    with pytest.raises(RelevoError, match="somebody has to act"):
+        made.recover()
+    assert made.waited == recovery.PATIENCE_SECONDS
+    made.has_failed_loudly(capsys.readouterr().out, "no release was opened: pulumi up ended with 255")
+
+
+def test_a_way_back_that_somebody_stops_is_not_tried_again(desk: Callable[..., Desk]) -> None:
+    def stop(_: object) -> None:
+        raise engine.Stopped("pulumi up ended with 130.")
+
+    made = desk()
+    made.engine = stop
+    with pytest.raises(RelevoError, match="pulumi up ended with 130"):
+        made.recover()
+    assert (len(made.asked), made.waited) == (1, 0)
+
+
+@pytest.mark.parametrize("verdict", ["release succeeded", "release failed", None])
+def test_a_way_back_that_another_has_begun_is_its_affair(
+    desk: Callable[..., Desk], verdict: Literal["release succeeded", "release failed"] | None
+) -> None:
+    """A job that is run again while the engine of the first one works, and has the lock."""
+
+    def other() -> None:
+        context, release = opened(made.operations, "v1")
+        if verdict:
+            context.write(verdict, release.id)
+
+    made = desk()
+    made.engine, made.meanwhile = made.fails, other
+    made.recover()
+    assert len(made.asked) == 1
+    assert made.said[-1].startswith("the way back is not gone on with: ")
+    assert "recovery failed" not in [entry.event for entry in made.operations.entries()]
+
+
+def test_a_pin_that_somebody_sets_meanwhile_is_left_alone(desk: Callable[..., Desk]) -> None:
+    made = desk()
+    made.engine, made.meanwhile = made.fails, lambda: pin.pin(made.configuration, image("v3"))
+    made.recover()
+    assert (made.pinned, len(made.asked)) == (image("v3"), 1)
+    assert "somebody has it in hand" in made.said[-1]
+
+
+def test_a_failed_way_back_is_not_tried_again_where_the_record_did_not_say_so_at_once(
+    desk: Callable[..., Desk],
+) -> None:
+    made = desk()
+    read = made.operations.read_record
+
+    def away() -> bytes:
+        raise TargetError("the record does not answer.")
+
+    def fail(variables: Mapping[str, str]) -> None:
+        made.opens(variables[DECIDED])
+        made.operations.read_record = away
+        made.fails(variables)
+
+    made.engine, made.meanwhile = fail, lambda: setattr(made.operations, "read_record", read)
+    with pytest.raises(RelevoError, match=r"pulumi up ended with 255\. .* somebody has to act"):
+        made.recover()
+    assert (len(made.asked), made.waited) == (1, 60)
+
+
+def test_a_lock_of_the_stack_is_waited_for_before_anything_is_pinned(desk: Callable[..., Desk]) -> None:
+    made = desk()
+    made.operations.fail("exclusive", "drill of this stack still runs.")
+    made.meanwhile = lambda: made.waited < 300 or made.operations.before.clear()
+    made.recover()
+    assert (made.waited, len(made.asked)) == (300, 1)
+    assert made.said[0].startswith("drill of this stack still runs; that may pass")
+
+
+def test_a_lock_that_stays_is_given_up_with_nothing_pinned(desk: Callable[..., Desk]) -> None:
+    made = desk()
+    made.operations.fail("exclusive", "drill of this stack still runs.")
+    with pytest.raises(RelevoError, match=r"drill of this stack still runs\. .* somebody has to act"):
+        made.recover()
+    assert (made.pinned, made.asked) == (image("v2"), [])
+
+
+def test_an_up_that_begins_while_a_lock_is_waited_for_keeps_its_pin(desk: Callable[..., Desk]) -> None:
+    made = desk()
+
+    def other() -> None:
+        made.operations.before.clear()
+        opened(made.operations, "v2")
+
+    made.operations.fail("exclusive", "drill of this stack still runs.")
+    made.meanwhile = other
+    made.recover()
+    assert (made.pinned, made.asked) == (image("v2"), [])
+    assert "v2 has not come to its end" in made.said[-1]
+
+
+@pytest.mark.parametrize(("interrupt", "stopped"), [("kill -INT $PPID; sleep 0.1", True), (":", False)])
+def test_an_engine_that_somebody_stops_is_told_from_one_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupt: str, stopped: bool
+) -> None:
+    stand_in = tmp_path / "pulumi"
+    stand_in.write_text(f"#!/bin/sh\n{interrupt}\nexit 255\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(engine, "program", lambda: str(stand_in))
+    with pytest.raises(RelevoError, match="pulumi up ended with 255") as fault:
+        engine.run(Project(root=tmp_path), "up")
+    assert isinstance(fault.value, engine.Stopped) is stopped

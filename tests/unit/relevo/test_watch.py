@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,9 +45,9 @@ class Desk:
         self.recovered: list[str] = []
         self.passed = 0.0
         real = logbook.now
-        settings = type("Settings", (), {"target": target, "on_failure": "rollback"})
+        self.settings = SimpleNamespace(target=target, on_failure="rollback", image=image("v2"))
         monkeypatch.chdir(folder)
-        monkeypatch.setattr(Project, "settings", lambda *_: settings)
+        monkeypatch.setattr(Project, "settings", lambda *_: self.settings)
         monkeypatch.setattr(operating, "context", lambda *_: self.context)
         monkeypatch.setattr(watch, "now", lambda: real() + timedelta(seconds=self.passed))
         monkeypatch.setattr("time.sleep", self._sleep)
@@ -65,6 +66,7 @@ class Desk:
         done = CliRunner().invoke(cli.app, ["watch", *arguments], catch_exceptions=True)
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
+        self.said = " ".join(done.stderr.split())
         return done.exit_code, done.stdout
 
 
@@ -174,10 +176,90 @@ def test_a_stack_that_asks_for_no_watch_is_no_fault(elsewhere: Desk) -> None:
     assert (status, json.loads(shown)["verdict"]) == (0, None)
 
 
-def test_there_must_be_something_to_watch(local: Desk) -> None:
-    opened(local.operations, "v3")
-    with pytest.raises(RelevoError, match="has not succeeded, but only one that serves is watched"):
-        local.run()
+def test_a_release_must_have_succeeded(elsewhere: Desk) -> None:
+    elsewhere.operations = StandInOperations({})
+    elsewhere.operations.manifests = {image(known.version): known for known in VERSIONS}
+    elsewhere.context, _ = opened(elsewhere.operations, "v1", watch=Watch(minutes=2, every_seconds=30))
+    with pytest.raises(RelevoError, match="has succeeded, but only one that serves is watched"):
+        elsewhere.run()
+
+
+def test_a_job_that_begins_when_the_next_release_is_under_way_is_no_fault(elsewhere: Desk) -> None:
+    _, newer = opened(elsewhere.operations, "v3")
+    assert elsewhere.run()[0] == 0
+    assert f"the watch of v2 ends with release {newer.id}, which is under way" in elsewhere.said
+    assert json.loads(elsewhere.run("--json")[1])["verdict"] is None
+
+
+def test_a_watch_that_the_next_release_has_cut_short_is_no_fault(elsewhere: Desk) -> None:
+    elsewhere.context.write("watch started", elsewhere.release, data={"until": ""})
+    opened(elsewhere.operations, "v3")
+    status, shown = elsewhere.run()
+    assert (status, elsewhere.recovered) == (0, [])
+    assert "cut short" in shown
+
+
+def test_a_release_that_was_made_meanwhile_is_left_to_its_own_job(elsewhere: Desk) -> None:
+    """This one has not its pin, by which it would be gone back from."""
+    elsewhere.operations.observing = failing
+    _, newer = released(elsewhere.operations, "v3")
+    assert (elsewhere.run()[0], elsewhere.recovered) == (0, [])
+    assert f"release {newer.id} of v3 serves by now" in elsewhere.said
+    elsewhere.settings.image = image("v3")
+    assert elsewhere.run()[0] == 1
+    assert elsewhere.recovered == ["back"]
+
+
+def test_a_release_after_which_another_failed_on_an_instance_is_not_watched(elsewhere: Desk) -> None:
+    context, newer = opened(elsewhere.operations, "v3")
+    context.write("step started", newer.id, step="roll-instance-1")
+    context.write("step done", newer.id, step="roll-instance-1")
+    context.write("release failed", newer.id)
+    assert elsewhere.run()[0] == 0
+    assert "v2 may not be all that serves" in elsewhere.said
+
+
+def test_a_way_back_is_watched_and_not_gone_back_from(
+    elsewhere: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the same command, once more: the job has pinned it, one that is run again has not."""
+
+    def back(*_: object, **__: object) -> None:
+        released(elsewhere.operations, "v1")
+        elsewhere.recovered.append("back")
+
+    monkeypatch.setattr(recovery, "recover", back)
+    elsewhere.operations.observing = failing
+    assert elsewhere.run()[0] == 1
+    worse, way_back = elsewhere.context.releases()[1:]
+    assert (way_back.kind, way_back.watched) == ("rollback", None)
+    for _ in range(2):
+        assert elsewhere.run()[0] == 1
+        watched = elsewhere.context.releases()[-1].watched
+        assert watched is not None
+        assert (watched["verdict"], watched["goes_back"]) == ("breached", False)
+    assert elsewhere.recovered == ["back"]
+    assert worse.watched is not None
+
+
+def test_a_breach_is_not_gone_back_from_once_the_next_release_has_failed(elsewhere: Desk) -> None:
+    data = {**DONE, "verdict": "breached", "goes_back": True}
+    elsewhere.context.write("watch done", elsewhere.release, data=data)
+    context, newer = opened(elsewhere.operations, "v3")
+    context.write("release failed", newer.id)
+    assert elsewhere.run()[0] == 1
+    assert elsewhere.recovered == []
+
+
+@pytest.mark.parametrize(("on_failure", "within", "told"), [("rollback", 57, True), ("stop", 57, False)])
+def test_a_job_that_may_end_before_the_watch_says_so(
+    elsewhere: Desk, on_failure: str, within: float, told: bool
+) -> None:
+    """Two minutes, twelve for what is known late, both once more after a way back of half an hour."""
+    elsewhere.settings.on_failure = on_failure
+    assert elsewhere.run("--within", str(within))[0] == 0
+    assert ("a job may need 58 minutes, but this one ends after 57" in elsewhere.said) is told
+    assert elsewhere.context.current().watched is not None
 
 
 def test_a_curve_is_as_wide_as_a_terminal_has_room_for() -> None:
