@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 import typer.core
+from ruamel.yaml import YAML
 
 from relevo import cli
 
@@ -111,6 +112,56 @@ def test_a_long_command_keeps_its_login_and_its_status(tmp_path: Path) -> None:
         f"login --service-principal --username app --tenant tenant --federated-token {token} --output none"
     )
     assert logins.read_text().splitlines() == [login] * 3
+
+
+def test_the_branch_of_a_way_back_does_not_wait_for_its_watch() -> None:
+    """Until its pull request is merged, the next release is of the version that was gone back from."""
+    workflow = YAML(typ="safe").load(SCRIPT.parent / "workflows" / "watch.yml")
+    steps = workflow["jobs"]["watch"]["steps"]
+    runs = [(step["run"].split()[0], step.get("if")) for step in steps if ".sh" in step.get("run", "")]
+    assert runs == [
+        (".github/logged-in.sh", None),
+        (".github/proposed.sh", "failure()"),
+        (".github/logged-in.sh", "failure() && steps.watch.outcome == 'failure'"),
+        (".github/proposed.sh", "failure()"),
+    ]
+
+
+def test_what_is_proposed_is_pushed_and_told_once(tmp_path: Path) -> None:
+    branch = "relevo/rollback-prod-1"
+    (tmp_path / "gh").write_text("#!/bin/sh\n")
+    (tmp_path / "gh").chmod(0o755)
+    (tmp_path / ".relevo").mkdir()
+    (tmp_path / ".relevo" / "relevo-rollback-prod-1.md").write_text("Roll prod back\n")
+    summary = tmp_path / "summary"
+
+    def git(*arguments: str) -> str:
+        names = ("-c", "user.name=a", "-c", "user.email=a@b")
+        done = subprocess.run(
+            ["git", *names, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True
+        )
+        return done.stdout
+
+    git("init", "--quiet", "--bare", "there")
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "--message", "pin")
+    git("branch", branch)
+    git("remote", "add", "origin", "there")
+    for _ in range(2):
+        subprocess.run(
+            [SCRIPT.with_name("proposed.sh")],
+            cwd=tmp_path,
+            env={
+                "PATH": f"{tmp_path}:{os.environ['PATH']}",
+                "GITHUB_STEP_SUMMARY": str(summary),
+                "GITHUB_SERVER_URL": "https://github",
+                "GITHUB_REPOSITORY": "a/b",
+            },
+            check=True,
+            timeout=30,
+        )
+    assert branch in git("ls-remote", "origin")
+    assert summary.read_text() == f"https://github/a/b/compare/{branch}?expand=1\n\nRoll prod back\n"
 
 
 def test_each_command_that_ci_gives_is_one_with_these_options() -> None:
