@@ -6,6 +6,7 @@ the remedy. What a preview does not know yet is asked again by the `up`, which k
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ ROUTE = "azure-native:cdn:Route"
 DOMAIN = "azure-native:cdn:AFDCustomDomain"
 ORIGIN = "azure-native:cdn:AFDOrigin"
 DIAGNOSTICS = "azure-native:monitor:DiagnosticSetting"
+COMMAND = "command:local:Command"  # a step of the release
 
 DATA = (SERVER, SERVER_DATABASE, VAULT, STORAGE, CONTAINER, REGISTRY)
 DIAGNOSED = (VAULT, STORAGE, REGISTRY, CACHE_DATABASE, SERVER, SITE, PROFILE, ENVIRONMENT)
@@ -43,8 +45,12 @@ TAGGED = (VAULT, STORAGE, REGISTRY, CACHE, SERVER, SITE, JOB, CONTAINER_APP, ENV
 TAGS = ("workload", "stack")
 
 DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
-SECRET_NAME = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|(^|_)KEY(_|$)|CREDENTIAL|CONNECTION_?STRING", re.I)
+SECRET_NAME = re.compile(
+    r"(SECRET|PASSWORD|PASSWD|TOKEN|(^|_)KEY|CREDENTIAL|CONNECTION_?STRING)(S|_BASE|_FALLBACKS?|_?V?\d+)?$",
+    re.I,
+)
 CREDENTIAL_URL = re.compile(r"\w+://[^/\s:@]*:[^/\s@]+@")
+HARMLESS = re.compile(r"\s*|[\d.]+|true|false|yes|no|on|off", re.I)  # whatever its name
 REFERENCE = "@Microsoft.KeyVault("
 # Microsoft's own, which jobs and container apps name until the release gives each start its image.
 PLACEHOLDER = "mcr.microsoft.com/k8se/quickstart"
@@ -216,6 +222,7 @@ def images(properties: Properties) -> Iterator[str]:
 
 
 def digest_pinned(properties: Properties) -> Iterator[str]:
+    """Of what the engine runs itself; a release pins by digest, or its settings are refused (stacks/azure.py)."""
     for image in images(properties):
         if not DIGEST.search(image) and not image.startswith(PLACEHOLDER):
             yield f"image is {image}, but a digest (…@sha256:<64 hex digits>) is accepted; pin it."
@@ -232,6 +239,16 @@ def variables(properties: Properties) -> Iterator[tuple[str, str]]:
             yield str(variable.get("name")), str(value)
 
 
+def environments(properties: Properties) -> Iterator[tuple[str, str]]:
+    """The templates of what a release gives the processes, with no placeholder: the engine never sets them."""
+    if str(properties.get("create")).endswith("components.release.tasks.open_record"):
+        facts = json.loads(properties["environment"]["RELEVO_TARGET"])["facts"]
+        for one in (facts["app"], *facts["processes"].values()):
+            for name, template in (one.get("environment") or {}).items():
+                if "{" not in template:
+                    yield name, template
+
+
 def declared_secrets(properties: Properties) -> Iterator[str]:
     """Names of what is a secret by its place and has a value there."""
     for string in (properties.get("siteConfig") or {}).get("connectionStrings") or ():
@@ -245,8 +262,8 @@ def declared_secrets(properties: Properties) -> Iterator[str]:
 def no_plain_secret(properties: Properties) -> Iterator[str]:
     named = (
         name
-        for name, value in variables(properties)
-        if value and (SECRET_NAME.search(name) or CREDENTIAL_URL.search(value))
+        for name, value in (*variables(properties), *environments(properties))
+        if (SECRET_NAME.search(name) and not HARMLESS.fullmatch(value)) or CREDENTIAL_URL.search(value)
     )
     for name in (*declared_secrets(properties), *named):
         yield f"{name} has a plain value, but a Key Vault reference is accepted; put it into the vault."
@@ -336,7 +353,7 @@ RULES = (
     Rule(
         name="no-plain-secrets",
         description="Settings hold references to secrets, never secrets.",
-        checks=dict.fromkeys((SITE, JOB, CONTAINER_APP), no_plain_secret),
+        checks=dict.fromkeys((SITE, JOB, CONTAINER_APP, COMMAND), no_plain_secret),
     ),
     Rule(name="secrets-expire", description="Each secret has an end.", checks={VAULT_SECRET: expires}),
     Rule(

@@ -42,6 +42,13 @@ PLACEHOLDERS = (
 )
 # Set for every process by the target itself.
 RESERVED_VARIABLES = ("DJANGO_SETTINGS_MODULE", "PATH", "HOME")
+# A name of what is secret, and not of how long or how one is; so is a URL that has a password. As in policy/.
+SECRET_NAME = re.compile(
+    r"(SECRET|PASSWORD|PASSWD|TOKEN|(^|_)KEY|CREDENTIAL|CONNECTION_?STRING)(S|_BASE|_FALLBACKS?|_?V?\d+)?$",
+    re.I,
+)
+CREDENTIAL_URL = re.compile(r"\w+://[^/\s:@]*:[^/\s@]+@")
+HARMLESS = re.compile(r"\s*|[\d.]+|true|false|yes|no|on|off", re.I)  # whatever its name
 RESERVED_PROCESSES = ("web", "manage", "database", "cache", "edge", "pages", "attendant", "previous")
 
 
@@ -581,8 +588,16 @@ class Settings(Section):
                     f"uses {{{placeholder}}}, but only {accepted} are accepted",
                     did_you_mean(placeholder, PLACEHOLDERS) or "write a literal brace as {{ or }}",
                 )
-        if "{" in PLACEHOLDER.sub("", rest) or "}" in PLACEHOLDER.sub("", rest):
+        literal = PLACEHOLDER.sub("", rest)
+        if "{" in literal or "}" in literal:
             raise at(key, "has a brace without its pair", "write a literal brace as {{ or }}")
+        named = SECRET_NAME.search(variable) and literal == rest and not HARMLESS.fullmatch(literal)
+        if named or CREDENTIAL_URL.search(literal):
+            raise at(
+                key,
+                "has a secret in plain text, but only {secret.NAME} stays out of git and of the state",
+                f"declare it in relevo:secrets with generate: false, and run relevo secret set {variable}",
+            )
 
 
 def load() -> Settings:

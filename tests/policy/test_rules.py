@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,7 @@ from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError
 
 from policy import rules
 from policy.rules import PROD_RULES, RULES, STACK_RULES, Resource, rules_of
+from stacks import settings
 from tests.unit.azure.test_stacks import build, settings_of, stand_in
 
 pytestmark = pytest.mark.unit
@@ -34,6 +36,17 @@ CONTAINER = {
     "image": IMAGE,
     "env": [{"name": "SECRET_KEY", "secretRef": "secret-key"}, {"name": "PGHOST", "value": "psql"}],
 }
+
+
+def opening(**environment: str) -> dict[str, Any]:
+    """The step that opens a release, of a project with these variables."""
+    facts = {"app": {"environment": {}}, "processes": {"worker": {"environment": environment}}}
+    return {
+        "create": "python -m components.release.tasks.open_record",
+        "environment": {"RELEVO_TARGET": json.dumps({"stack": "prod", "facts": facts})},
+    }
+
+
 RUNS = {
     "tags": TAGS,
     "identity": IDENTITY,
@@ -106,6 +119,7 @@ GOOD: dict[str, dict[str, Any]] = {
     rules.PROFILE: {"tags": TAGS},
     rules.ROUTE: {"supportedProtocols": ["Http", "Https"], "httpsRedirect": "Enabled"},
     rules.DOMAIN: {"tlsSettings": {"minimumTlsVersion": "TLS12"}},
+    rules.COMMAND: opening(SECRET_KEY="{secret.SECRET_KEY}", TOKEN_MINUTES="30", DEBUG_TOKENS="false"),
 }
 
 # Rule, type, what is changed in a good one (a dotted path; None: left out), and the words of its only fault.
@@ -310,6 +324,15 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
             ("APPLICATIONINSIGHTS_CONNECTION_STRING", "InstrumentationKey=1"),
             ("BROKER", "rediss://:hunter2@cache:10000/0"),
         )
+    ),
+    *(
+        (
+            "no-plain-secrets",
+            rules.COMMAND,
+            opening(**{name: value}),
+            f"{name} has a plain value, but a Key Vault reference is accepted; put it into the vault.",
+        )
+        for name, value in (("SMTP_PASSWORD", "hunter2"), ("BROKER_URL", "amqp://u:hunter2@mq.example.org/"))
     ),
     *(
         (
@@ -606,7 +629,8 @@ def all_faults(stack: str, resources: Iterable[Resource]) -> list[str]:
 def test_a_committed_stack_keeps_to_every_rule(stack: str) -> None:
     resources = composed(stack)
     assert all_faults(stack, resources) == []
-    absent = {rules.DOMAIN, rules.CONTAINER_APP}  # no stack has a domain or further processes as committed
+    # No stack has a domain or further processes as committed; steps are of a release, which this composes none of.
+    absent = {rules.DOMAIN, rules.CONTAINER_APP, rules.COMMAND}
     asked = {type_ for _, type_ in CHECKS} | {*rules.DATA, *rules.DIAGNOSED, rules.DIAGNOSTICS}
     assert asked - {one.type for one in resources} == absent, "a rule of a type that nothing has asks nothing"
 
@@ -617,3 +641,9 @@ def test_prod_without_its_guard_is_refused() -> None:
     found = all_faults("prod", composed("prod", azure=azure.model_copy(update={"guard": False})))
     assert {fault.partition(" ")[0] for fault in found} == {"data-is-protected"}
     assert len(found) > len(rules.DATA)  # each container beside the accounts
+
+
+def test_settings_and_policy_know_a_secret_by_the_same_signs() -> None:
+    """Neither may import the other."""
+    for sign in ("SECRET_NAME", "CREDENTIAL_URL", "HARMLESS"):
+        assert getattr(rules, sign) == getattr(settings, sign)

@@ -280,6 +280,15 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
         'relevo:app.environment.1DB is "1DB", but a variable',
     ),
     (environment(PATH="/bin"), "relevo:app.environment.PATH is set by the target itself;"),
+    *(
+        (environment(**{name: value}), f"relevo:app.environment.{name} has a secret in plain text, but only")
+        for name, value in (
+            ("SMTP_PASSWORD", "hunter2"),
+            ("API_KEYS", "hunter2"),
+            ("BROKER_URL", "amqp://me:hunter2@mq.example.org/"),
+            ("BROKER_URL", "amqp://me:hunter2@{cache.host}/"),
+        )
+    ),
     (environment(RELEVO_IMAGE="x"), "relevo:app.environment.RELEVO_IMAGE is set by the target itself;"),
     (environment(DJANGO_SETTINGS_MODULE="x"), "use app.settings."),
     (app(probe={"path": "readyz"}), 'relevo:app.probe.path is "readyz", but a path such as /readyz/'),
@@ -378,10 +387,35 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str | None, expected: str)
     assert "\n" not in str(caught.value)
 
 
-def test_a_value_of_a_secret_is_not_repeated_by_its_error() -> None:
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"notify": [{"url": "json://user:hunter2@host/x"}], "secrets": {"SECRET_KEY": "hunter2"}},
+        environment(SMTP_PASSWORD="hunter2"),
+        environment(BROKER_URL="amqp://me:hunter2@mq.example.org/"),
+    ],
+)
+def test_a_value_of_a_secret_is_not_repeated_by_its_error(given: dict[str, Any]) -> None:
     with pytest.raises(SettingsError) as caught:
-        parsed({"notify": [{"url": "json://user:hunter2@host/x"}], "secrets": {"SECRET_KEY": "hunter2"}})
+        parsed(given)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TOKEN_MINUTES", "30"),
+        ("PASSWORD_RESET_URL", "/reset/"),
+        ("CACHE_KEY_PREFIX", "assets"),
+        ("REQUIRE_PASSWORD", "true"),
+        ("SECRET_KEY_FALLBACKS", ""),
+        ("DB_PASSWORD", "{database.password}"),
+        ("BROKER_URL", "redis://:{cache.password}@{cache.host}:{cache.port}/0"),
+        ("SITE", "https://a.example.org:8443/@x"),
+    ],
+)
+def test_what_only_sounds_like_a_secret_is_accepted(name: str, value: str) -> None:
+    assert parsed(environment(**{name: value})).app.environment[name] == value
 
 
 @pytest.mark.parametrize(
