@@ -222,7 +222,7 @@ def images(properties: Properties) -> Iterator[str]:
 
 
 def digest_pinned(properties: Properties) -> Iterator[str]:
-    """Of what the engine runs itself; a release pins by digest, or its settings are refused (stacks/azure.py)."""
+    """Of what the engine runs; a release without a digest is refused by the settings (stacks/azure.py)."""
     for image in images(properties):
         if not DIGEST.search(image) and not image.startswith(PLACEHOLDER):
             yield f"image is {image}, but a digest (…@sha256:<64 hex digits>) is accepted; pin it."
@@ -240,7 +240,7 @@ def variables(properties: Properties) -> Iterator[tuple[str, str]]:
 
 
 def environments(properties: Properties) -> Iterator[tuple[str, str]]:
-    """The templates of what a release gives the processes, with no placeholder: the engine never sets them."""
+    """What a release gives the processes, where it has no placeholder: the engine never sets that."""
     if str(properties.get("create")).endswith("components.release.tasks.open_record"):
         facts = json.loads(properties["environment"]["RELEVO_TARGET"])["facts"]
         for one in (facts["app"], *facts["processes"].values()):

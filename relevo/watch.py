@@ -101,7 +101,7 @@ def _watched(known: Sequence[Release], stack: str, watch: spec.Watch, pinned: st
     if good.watched is None and watches.due(known, watch) is None:
         newest = known[-1]
         if newest.verdict == "open":
-            why = f"the watch of {good.version} ends with release {newest.id}, which is under way"
+            why = f"release {newest.id} is under way, which is to take the place of {good.version}"
         else:
             why = f"since release {newest.id} failed, {good.version} may not be all that serves"
         return f"nothing is watched: {why}; see relevo status --stack {stack}."

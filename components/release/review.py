@@ -18,6 +18,10 @@ from components.release.reviewing import Counts, Judged, Span, Spans
 from components.target import Counted, Query, TargetError
 
 
+class _NoNumber(Exception):
+    """The command of a volume ran, and does not say how many; the message says how it ended."""
+
+
 def due(known: Sequence[Release], wanted: spec.Review | None, now: datetime) -> Release | None:
     """The release whose review has come due and was not done; None: there is none."""
     last = record.last_good(known)
@@ -131,19 +135,19 @@ def _judged(
 def _by_command(context: Context, release: Release, command: spec.Arguments, spans: Spans) -> Counted:
     try:
         return Counted(found=tuple(_number(context, release, command, span) for span in spans.all()))
-    except TargetError as fault:
+    except _NoNumber as fault:
         return Counted(error=str(fault))
 
 
 def _number(context: Context, release: Release, command: spec.Arguments, span: Span) -> int:
-    """What the command's last line is. Raises `TargetError` where it is no whole number."""
+    """What the command's last line is. Raises `_NoNumber`, and `TargetError` where it could not be run."""
     since, until = (end.isoformat() for end in span)
     words = [word.replace("{since}", since).replace("{until}", until) for word in command]
     ended = context.operations.manage(release.image, words, release=release.id, show=False)
     if ended.status != 0:
-        raise TargetError(f"{' '.join(words)} ended with status {ended.status}: {ended.last_line}")
+        raise _NoNumber(f"{' '.join(words)} ended with status {ended.status}: {ended.last_line}")
     if not re.fullmatch(r"\d{1,18}", ended.last_line, re.ASCII):
-        raise TargetError(
+        raise _NoNumber(
             f"{' '.join(words)} ends with {ended.last_line!r}, but its last line is to be a whole number"
         )
     return int(ended.last_line)

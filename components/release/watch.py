@@ -33,11 +33,12 @@ def due(known: Sequence[Release], watch: spec.Watch | None) -> Release | None:
     last = record.last_good(known)
     if last is None or last.watched is not None:
         return None
-    return last if last.watching is not None or not is_replaced(known, last) else None
+    begins = known[-1].verdict != "open" and not is_replaced(known, last)
+    return last if last.watching is not None or begins else None
 
 
 def is_replaced(known: Sequence[Release], release: Release) -> bool:
-    """Whether a newer release is under way, serves, or may: what it began to roll has not what ran before."""
+    """Whether a newer release serves, or may: what it began to roll has not what ran before."""
     newer = known[[other.id for other in known].index(release.id) + 1 :]
     reached = [
         step
@@ -45,7 +46,7 @@ def is_replaced(known: Sequence[Release], release: Release) -> bool:
         for step in other.begun
         if step.startswith(ROLL) and step.removeprefix(ROLL) not in other.left
     ]
-    return bool(reached) or (bool(newer) and newer[-1].verdict != "failed")
+    return bool(reached) or any(other.verdict == "succeeded" for other in newer)
 
 
 class Watch:
@@ -114,7 +115,7 @@ def watch(
     until_breach: bool = False,
     show: Callable[[Watch, Judgement], None] = lambda *_: None,
 ) -> Judgement | None:
-    """Watch the release to the end, which is also when another one is opened; record and tell what is found.
+    """Watch the release to the end, also if another takes its place before; record and tell what is found.
 
     `until_breach`: the first breach that is a reason to go back is the end, and `goes_back` says so in the
     record: what was found while nobody asked for a way back is never a reason for it later. Returns

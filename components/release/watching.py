@@ -111,10 +111,10 @@ class Judgement:
         }
 
     def done(self, *, cut_short: bool = False) -> dict[str, Any]:
-        """The data of the entry `watch done`. `cut_short`: another release was opened meanwhile."""
+        """The data of the entry `watch done`. `cut_short`: another release takes its place by now."""
         told = {"verdict": self.verdict, "why": self.why}
         if cut_short and self.verdict != "breached":
-            why = f"Another release was opened after {self.seconds / 60:.0f} minutes."
+            why = f"Another release took its place after {self.seconds / 60:.0f} minutes."
             told = {"verdict": "cut short", "why": why}
         return {
             **told,
@@ -130,9 +130,14 @@ class Judgement:
 
 
 def spans(*, opened_at: datetime, closed_at: datetime, minutes: float) -> Spans:
-    """What is compared for a release: not the release itself, nor the moments around it."""
+    """What is compared for a release: not the release itself, nor the moments around it.
+
+    The parts of the time before begin with a minute, since some targets count by whole ones.
+    """
     settling = min(SETTLING, timedelta(minutes=minutes) / 20)
-    ends = [opened_at - settling - BEFORE / PARTS * number for number in reversed(range(PARTS + 1))]
+    end = opened_at - settling
+    minute = end.replace(second=0, microsecond=0)
+    ends = [*(minute - BEFORE / PARTS * number for number in range(PARTS, 0, -1)), end]
     return Spans(
         before=tuple(pairwise(ends)),
         since=closed_at + settling,

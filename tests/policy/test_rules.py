@@ -629,7 +629,7 @@ def all_faults(stack: str, resources: Iterable[Resource]) -> list[str]:
 def test_a_committed_stack_keeps_to_every_rule(stack: str) -> None:
     resources = composed(stack)
     assert all_faults(stack, resources) == []
-    # No stack has a domain or further processes as committed; steps are of a release, which this composes none of.
+    # No stack has a domain or further processes as committed; steps are a release's, of which there is none.
     absent = {rules.DOMAIN, rules.CONTAINER_APP, rules.COMMAND}
     asked = {type_ for _, type_ in CHECKS} | {*rules.DATA, *rules.DIAGNOSED, rules.DIAGNOSTICS}
     assert asked - {one.type for one in resources} == absent, "a rule of a type that nothing has asks nothing"

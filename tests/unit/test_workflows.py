@@ -127,6 +127,44 @@ def test_the_branch_of_a_way_back_does_not_wait_for_its_watch() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("status", "heads", "released"),
+    [
+        (0, ("1 a", "2 b"), "released=2 b\n"),
+        (0, ("1 a", "1 a"), ""),
+        (1, ("1 a", "2 b"), "released=2 b\n"),  # it came back by itself, or failed after its release
+        (1, ("1 a", "1 a"), ""),
+    ],
+)
+def test_what_an_up_has_put_in_place_is_watched_also_where_it_failed(
+    tmp_path: Path, status: int, heads: tuple[str, str], released: str
+) -> None:
+    folder = SCRIPT.parent / "workflows"
+    (step,) = (
+        step for step in YAML(typ="safe").load(folder / "stack.yml")["jobs"]["up"]["steps"] if step.get("id")
+    )
+    up = f"echo {heads[1]} > head; exit {status}"
+    for name, script in {
+        ".venv/bin/pulumi": f'[ "$1" = stack ] && {{ cat head; exit; }}\n{up}',
+        ".github/logged-in.sh": 'exec "$@"',
+    }.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True)
+        file.write_text(f"#!/bin/sh\n{script}\n")
+        file.chmod(0o755)
+    (tmp_path / "head").write_text(heads[0])
+    (tmp_path / "output").touch()
+    environment = {**os.environ, "STACK": "prod", "GITHUB_OUTPUT": str(tmp_path / "output")}
+    done = subprocess.run(["bash", "-e", "-c", step["run"]], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == status
+    assert (tmp_path / "output").read_text() == released
+    jobs = YAML(typ="safe").load(folder / "release.yml")["jobs"]
+    for stack in ("qa", "prod"):
+        assert (
+            jobs[f"watch-{stack}"]["if"] == f"${{{{ !cancelled() && needs.{stack}.outputs.released != '' }}}}"
+        )
+
+
 def test_what_is_proposed_is_pushed_and_told_once(tmp_path: Path) -> None:
     branch = "relevo/rollback-prod-1"
     (tmp_path / "gh").write_text("#!/bin/sh\n")

@@ -62,8 +62,6 @@ def preflight(context: Context, release: Release) -> Mapping[str, Any]:
                 fault,
                 f"the given database{key}, DEBUG is off, hosts and origins are named",
             )
-    if faults or schema is None:
-        raise StepFailed(f"preflight found {len(faults)}: {'; '.join(faults)}.")
     late = review.overdue(context.releases(), context.spec.review, now())
     if late is not None:
         print(
@@ -71,6 +69,8 @@ def preflight(context: Context, release: Release) -> Mapping[str, Any]:
             f"that one. To have it done before: relevo review --stack {context.stack}",
             flush=True,
         )
+    if faults or schema is None:
+        raise StepFailed(f"preflight found {len(faults)}: {'; '.join(faults)}.")
     pending = schema.pending()
     for migration in pending:
         print(f"migrate will apply {migration} ({migration.effect})", flush=True)

@@ -221,6 +221,17 @@ def test_a_command_that_does_not_count_is_the_error_of_its_volume(
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------
+def test_a_command_that_cannot_be_run_leaves_the_review_due(operations: StandInOperations) -> None:
+    """Azure may not start a job just now; that says nothing of the volume."""
+    context, _, due = made(operations, COUNTED)
+    operations.fail("manage", "Azure answers 503.")
+    with pytest.raises(TargetError, match="Azure answers 503"):
+        reviews.review(context, context.current(), due)
+    assert reviewed(operations) == []
+    assert told(operations) == ["review-due"]
+    assert reviews.due(context.releases(), context.spec.review, due) is not None
+
+
 def test_where_nothing_can_be_counted_it_stays_due_and_people_are_told_once(
     operations: StandInOperations,
 ) -> None:

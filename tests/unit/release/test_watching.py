@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.azure.observing import whole_minutes
 from components.release.measures import RULES
 from components.release.watching import Judgement, extended, judge, spans, started
 from components.target import Observed
-from tests.unit.release.observations import START, hour_before, looks, seen
+from tests.unit.release.observations import hour_before, looks, seen
 
 HOUR = hour_before(requests=600, errors_5xx=1)
 
@@ -227,14 +228,18 @@ def test_the_record_gets_what_the_page_shows() -> None:
 
 def test_a_watch_that_another_release_ended_says_so_unless_it_was_breached() -> None:
     short = judged(looks(random.Random(6), 0.0, number=48)).done(cut_short=True)
-    assert (short["verdict"], short["why"]) == ("cut short", "Another release was opened after 12 minutes.")
+    assert (short["verdict"], short["why"]) == (
+        "cut short",
+        "Another release took its place after 12 minutes.",
+    )
     assert judged(looks(random.Random(6), 0.3, number=48)).done(cut_short=True)["verdict"] == "breached"
 
 
 def test_what_is_compared_leaves_out_the_release_and_the_moments_around_it() -> None:
-    opened, closed = START, START + timedelta(minutes=4)
+    minute = datetime(2026, 11, 25, 12, 7, tzinfo=UTC)
+    opened, closed = minute + timedelta(seconds=42), minute + timedelta(minutes=4)
     compared = spans(opened_at=opened, closed_at=closed, minutes=60)
-    assert compared.before[0][0] == opened - timedelta(minutes=60, seconds=30)
+    assert compared.before[0][0] == minute - timedelta(minutes=60)
     assert compared.before[-1][1] == opened - timedelta(seconds=30)
     assert all(earlier[1] == later[0] for earlier, later in pairwise(compared.before))
     assert (compared.since, compared.until) == (
@@ -242,6 +247,15 @@ def test_what_is_compared_leaves_out_the_release_and_the_moments_around_it() -> 
         closed + timedelta(minutes=60),
     )
     assert spans(opened_at=opened, closed_at=closed, minutes=1).since == closed + timedelta(seconds=3)
+
+
+def test_a_target_that_counts_by_whole_minutes_knows_the_whole_hour_before() -> None:
+    """As Front Door does."""
+    for second in range(60):
+        opened = datetime(2026, 11, 25, 12, 7, second, tzinfo=UTC)
+        before = spans(opened_at=opened, closed_at=opened, minutes=60).before
+        whole = [whole_minutes(*part) for part in before]
+        assert sum((end - begin for begin, end in whole), timedelta()) == timedelta(hours=1)
 
 
 def test_the_start_tells_how_it_was_before() -> None:

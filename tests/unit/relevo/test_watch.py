@@ -6,11 +6,13 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from components.release import logbook
@@ -187,13 +189,24 @@ def test_a_release_must_have_succeeded(elsewhere: Desk) -> None:
 def test_a_job_that_begins_when_the_next_release_is_under_way_is_no_fault(elsewhere: Desk) -> None:
     _, newer = opened(elsewhere.operations, "v3")
     assert elsewhere.run()[0] == 0
-    assert f"the watch of v2 ends with release {newer.id}, which is under way" in elsewhere.said
+    assert f"release {newer.id} is under way, which is to take the place of v2" in elsewhere.said
     assert json.loads(elsewhere.run("--json")[1])["verdict"] is None
+
+
+def test_in_a_terminal_it_is_drawn_while_it_lasts(elsewhere: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress, a sparkline, what is breached and the exceptions that weigh most."""
+    monkeypatch.setattr(watch, "Console", partial(Console, force_terminal=True, width=100))
+    elsewhere.operations.observing = failing
+    shown = elsewhere.run()[1]
+    drawn = shown[: shown.rindex("v2")]  # the last picture is of the record
+    for part in ("━", " of 01:5", "█", "up to 50", "BREACHED", "ValueError in a.py, b"):
+        assert part in drawn
 
 
 def test_a_watch_that_the_next_release_has_cut_short_is_no_fault(elsewhere: Desk) -> None:
     elsewhere.context.write("watch started", elsewhere.release, data={"until": ""})
-    opened(elsewhere.operations, "v3")
+    context, newer = opened(elsewhere.operations, "v3")
+    context.write("step started", newer.id, step="roll-instance-1")
     status, shown = elsewhere.run()
     assert (status, elsewhere.recovered) == (0, [])
     assert "cut short" in shown

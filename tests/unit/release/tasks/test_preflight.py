@@ -86,6 +86,14 @@ def test_an_overdue_review_is_said_and_refuses_nothing(operations: StandInOperat
         assert ("preflight: review: that of v1 (" in capsys.readouterr().out) is said
 
 
+def test_it_is_said_also_where_something_else_is_refused(operations: StandInOperations, capsys) -> None:
+    volume = Volume(name="loans", sql="SELECT 1", command=None, tolerance_percent=20)
+    released(operations, "v1")
+    operations.manifests[image("v2")] = manifest("v2", INITIAL, pipeline=())
+    assert faults(operations, review=Review(hours=1e-9, weeks=4, volumes=(volume,))) != ""
+    assert "preflight: review: that of v1 (" in capsys.readouterr().out
+
+
 def test_a_first_release_needs_no_backup(operations: StandInOperations) -> None:
     operations.backups.clear()
     made, release = opened(operations, "v1")
