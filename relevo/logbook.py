@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.local.layout import Layout
-from components.release import account, chain, reading, record
+from components.release import account, chain, reading, record, review
 from components.release.pages import rendering
 from components.release.record import Entry
 from relevo.errors import RelevoError
@@ -72,7 +72,7 @@ def entries(written: bytes) -> list[dict[str, Any]]:
 
 
 def table(written: bytes, *, steps: bool) -> list[str]:
-    """Aligned lines for people, the oldest first; with every step of each release, or without."""
+    """Aligned lines for people, the oldest first; with every step of each release, and what it found."""
     known = {release.id: release for release in record.releases(record.parse(written))}
     rows = []
     for entry in record.parse(written):
@@ -84,12 +84,14 @@ def table(written: bytes, *, steps: bool) -> list[str]:
             if release and entry.event != "step done"
             else entry.event
         )
-        rows.append((entry.time[:19], what, release.version if release else "", _said(entry)))
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
-    return [
-        "  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]]).rstrip()
-        for row in rows
-    ]
+        version = release.version if release else ""
+        rows.append(((entry.time[:19], what, version, _said(entry)), _found(entry) if steps else []))
+    widths = [max((len(row[column]) for row, _ in rows), default=0) for column in range(3)]
+    lines = []
+    for row, found in rows:
+        aligned = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
+        lines += ["  ".join([*aligned, row[3]]).rstrip(), *(f"    {one}" for one in found)]
+    return lines
 
 
 def _said(entry: Entry) -> str:
@@ -107,6 +109,29 @@ def _said(entry: Entry) -> str:
         entry.error,
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _found(entry: Entry) -> list[str]:
+    """What a step or a review found, a line each, as the pages show it."""
+    data, step = entry.data, entry.step or ""
+    lines = []
+    if entry.event == "release opened":
+        approved = "approved" if data.get("approved") else "nobody was asked"
+        lines.append(f"preview digest {data.get('trigger')}, {approved}")
+    if entry.event in ("step done", "step failed"):
+        if step == "backup" and (taken := account.backup(data)) is not None:
+            verified = "verified" if taken.verified else "not verified"
+            lines.append(f"{taken.name}, taken at {taken.taken_at}, {verified}, {taken.bytes} bytes")
+        for word in ("pending", "applied", "reversed"):
+            lines += [f"{word} {name}" for name in data.get(word) or ()]
+        for asked in account.asked({step: data}):
+            for request in asked.requests:
+                answer = "no answer" if request.status is None else request.status
+                found = request.fault or "as expected"
+                lines.append(f"{asked.of}: {request.name}  {answer}  {request.milliseconds} ms  {found}")
+    if entry.event == "review done":
+        lines += [review.line(name, volume) for name, volume in (data.get("volumes") or {}).items()]
+    return lines
 
 
 def _json(line: bytes) -> dict[str, Any] | None:

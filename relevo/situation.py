@@ -197,6 +197,8 @@ def describe(now: Situation) -> list[str]:
         where = f" in {now.last.failed_step}" if now.last.failed_step else ""
         error = f": {now.last.error}" if now.last.error else ""
         lines.append(f"last release  {now.last.version} ({now.last.id}) {now.last.verdict}{where}{error}")
+        if now.told:
+            lines.append(f"went out      {now.told.opened_at[:19]} UTC, by {now.told.responsible}")
         if back := return_time.of(now.last):
             lines.append(f"went back     {back}, since {back.decided_at}")
     if now.told:
@@ -208,6 +210,8 @@ def describe(now: Situation) -> list[str]:
     lines.append(f"pinned        {_pinned(now)}")
     if now.logbook:
         lines.append(f"logbook       {now.logbook} (password: cat {now.password})")
+    if now.back:
+        lines.append(f"to go back    to {now.back.version}: {now.back.command}")
     lines += [f"next          {step}" for step in next_steps(now)]
     return lines
 

@@ -48,6 +48,11 @@ SECRET_NAME = re.compile(
     re.I,
 )
 CREDENTIAL_URL = re.compile(r"\w+://[^/\s:@]*:[^/\s@]+@")
+# Of apprise: what a URL of these schemes has in its host and path is an address, elsewhere mostly a token.
+OPEN_SCHEMES = ("json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos", "syslog")
+CREDENTIAL_QUERY = re.compile(
+    r"&(?:[+:-]|%2b|%3a|(?:user|pass|pwd|token|secret|\w*key)\w*=)", re.I
+)  # or headers
 HARMLESS = re.compile(r"\s*|[\d.]+|true|false|yes|no|on|off", re.I)  # whatever its name
 RESERVED_PROCESSES = ("web", "manage", "database", "cache", "edge", "pages", "attendant", "previous")
 
@@ -426,10 +431,14 @@ class Notification(Section):
             parts = urlsplit(url)
             if not parts.scheme or not parts.netloc:
                 raise invalid("is not a URL", "give an apprise URL such as json://127.0.0.1:9000/hook")
-            if parts.username or parts.password:
+            secret = "put the URL into a secret and name it by appriseSecret"
+            if parts.username or parts.password or CREDENTIAL_QUERY.search(f"&{parts.query}"):
+                raise invalid("carries a credential, but settings hold no secret", secret)
+            if parts.scheme.lower() not in OPEN_SCHEMES:
                 raise invalid(
-                    "carries a credential, but settings hold no secret",
-                    "put the URL into a secret and name it by appriseSecret",
+                    f"has the scheme {parts.scheme}, but only one whose URL is no secret itself is accepted "
+                    f"({', '.join(OPEN_SCHEMES)})",
+                    secret,
                 )
         return url
 

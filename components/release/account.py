@@ -140,7 +140,10 @@ class ReviewTold:
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseTold:
-    """`seconds` from the opening to the end. `approved`: the digest of the preview that somebody approved."""
+    """`seconds` from the opening to the end. `trigger`: the digest that its preview prints.
+
+    `approved` is the same where somebody approved it.
+    """
 
     id: str
     version: str
@@ -156,6 +159,7 @@ class ReleaseTold:
     decided_at: str | None
     previous_version: str | None
     previous_image: str | None
+    trigger: str
     approved: str | None
     failed_step: str | None
     error: str | None
@@ -288,8 +292,8 @@ def told(release: Release, entries: Sequence[Entry]) -> ReleaseTold:
             name: getattr(release, name)
             for name in (
                 *("id", "version", "kind", "verdict", "image", "lock", "responsible", "identity"),
-                *("opened_at", "closed_at", "decided_at", "previous_version", "previous_image", "approved"),
-                *("failed_step", "error"),
+                *("opened_at", "closed_at", "decided_at", "previous_version", "previous_image", "trigger"),
+                *("approved", "failed_step", "error"),
             )
         },
         seconds=between(release.opened_at, release.closed_at) if release.closed_at else None,
@@ -299,7 +303,7 @@ def told(release: Release, entries: Sequence[Entry]) -> ReleaseTold:
         pending=tuple(ended.get("preflight", {}).get("pending", ())),
         applied=tuple(ended.get("migrate", {}).get("applied", ())),
         reversed=tuple(ended.get("rewind", {}).get("reversed", ())),
-        backup=_backup(ended.get("backup", {})),
+        backup=backup(ended.get("backup", {})),
         way_back_seconds=closing.get("return_time", {}).get("seconds"),
         watch=watch(release, entries, closing.get("watch_until")),
         review=review(release, closing.get("review_due")),
@@ -416,7 +420,8 @@ def between(start: str, end: str) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
 
-def _backup(data: Mapping[str, Any]) -> BackupTaken | None:
+def backup(data: Mapping[str, Any]) -> BackupTaken | None:
+    """`data`: of the step; None where it took none."""
     if "name" not in data:
         return None
     detail = data.get("detail") or {}

@@ -87,7 +87,7 @@ def review(context: Context, release: Release, now: datetime) -> Mapping[str, An
 
 def said(release: Release, data: Mapping[str, Any]) -> list[str]:
     """For people: a line for each volume, and the verdict."""
-    lines = [_line(name, volume) for name, volume in data["volumes"].items()]
+    lines = [line(name, volume) for name, volume in data["volumes"].items()]
     so_far = f", so far; it is due at {data['due']}" if data.get("early") else ""
     return [*lines, f"review of {release.version}: {data['verdict']}{so_far}"]
 
@@ -174,7 +174,8 @@ def _tell(context: Context, release: Release, volumes: Mapping[str, Mapping[str,
         notices.tell_on_record(context, "review-due", release)
 
 
-def _line(name: str, volume: Mapping[str, Any]) -> str:
+def line(name: str, volume: Mapping[str, Any]) -> str:
+    """`volume`: of the entry `review done`."""
     if volume["error"] is not None:
         return f"{name}: not measured, {volume['error']}"
     if volume["expected"] is None:

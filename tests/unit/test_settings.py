@@ -238,6 +238,22 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ({"notify": [{"console": True, "file": "x"}]}, "relevo:notify[0] names 2 kinds of receiver, but exactly"),
     ({"notify": [{}]}, "relevo:notify[0] names 0 kinds of receiver, but exactly one is accepted;"),
     ({"notify": [{"url": "json://user:pass@host/x"}]}, "relevo:notify[0].url carries a credential, but"),
+    *(
+        (
+            {"notify": [{"url": url}]},
+            "relevo:notify[0].url carries a credential, but settings hold no secret;",
+        )
+        for url in (
+            "json://h/hook?token=abc",
+            "json://h/?+Authorization=Bearer%20xyz",
+            "json://h/?a=1&%2BX-Api-Key=xyz",
+            "mailto://h?user=a&pass=b&to=team",
+        )
+    ),
+    *(
+        ({"notify": [{"url": url}]}, "relevo:notify[0].url has the scheme ")
+        for url in ("slack://T1/B1/x", "tgram://123:abc/1231/", "https://hooks.slack.com/services/x")
+    ),
     ({"notify": [{"url": "nowhere"}]}, "relevo:notify[0].url is not a URL;"),
     (
         {"notify": [{"console": True, "audience": "everybody"}]},

@@ -165,6 +165,14 @@ def test_what_an_up_has_put_in_place_is_watched_also_where_it_failed(
         )
 
 
+def test_the_pages_of_a_watch_take_the_place_of_its_releases() -> None:
+    """Both are jobs of one run, which refuses a second artifact of the same name; neither fails by it."""
+    action = YAML(typ="safe").load(SCRIPT.parent / "actions" / "logbook" / "action.yml")
+    (upload,) = (step for step in action["runs"]["steps"] if "uses" in step)
+    assert upload["with"]["overwrite"] is True
+    assert upload["continue-on-error"] is True
+
+
 def test_what_is_proposed_is_pushed_and_told_once(tmp_path: Path) -> None:
     branch = "relevo/rollback-prod-1"
     (tmp_path / "gh").write_text("#!/bin/sh\n")

@@ -12,6 +12,7 @@ from components.release.record import Entry, Event
 
 STEPS = ("open-record", "preflight", "backup", "check", "rewind", "migrate", "collectstatic")
 ROLLS = ("roll-instance-1", "roll-instance-2")
+TRIGGER = "4f0c" * 16  # what a preview printed
 BEGIN = datetime(2026, 11, 24, 14, 0, tzinfo=UTC)
 
 
@@ -46,11 +47,11 @@ class Book:
         data = {
             "version": version,
             "kind": "release",
-            "trigger": "t" * 64,
+            "trigger": TRIGGER,
             "lock": "sha256:" + "1" * 64,
             "responsible": "Ada",
             "identity": {"git": "Ada <ada@example.org>"},
-            "approved": "4f0c" * 16,
+            "approved": TRIGGER,
             "previous_image": None,
             "previous_version": "v0",
             "stack": "prod",
@@ -187,7 +188,8 @@ def full(error: str = "assign a loan: status is 500, but 201 is expected") -> Bo
     book.refuse("v2 cannot go back past v1; run relevo restore.")
     book.restore()
     book.drill()
-    book.succeed("v1", kind="rollback", previous_version="v2", decided_at=BEGIN.isoformat())
+    back = {"previous_version": "v2", "decided_at": BEGIN.isoformat(), "approved": None}
+    book.succeed("v1", kind="rollback", **back)
     return book
 
 

@@ -23,7 +23,7 @@ from relevo.errors import RelevoError
 from relevo.project import Project
 from relevo.situation import Program, Situation
 from relevo.store import Stored
-from tests.unit.release.logbooks import Book, full
+from tests.unit.release.logbooks import TRIGGER, Book, full
 from tests.unit.release.stand_in import StandInOperations, context, specification
 
 V1, V2, V3 = (f"app@sha256:{digit * 64}" for digit in "123")
@@ -303,6 +303,32 @@ def test_the_logbook_says_what_watch_and_review_have_found(project: Project) -> 
     assert re.search(r"watch breached +v2  errors-5xx 4\.8 %, before 0\.1 %$", said, re.MULTILINE)
     assert re.search(r"watch done +v2  breached, It rose\.$", said, re.MULTILINE)
     assert re.search(r"review done +v2  not stable$", said, re.MULTILINE)
+
+
+def test_the_logbook_has_what_each_step_found(project: Project) -> None:
+    (project.state("local") / "logbook" / "releases.jsonl").write_bytes(full().written)
+    said = run("logbook", "--steps").splitlines()
+    begun = next(place for place, row in enumerate(said) if re.search(r"release opened +v3 ", row))
+    told = said[begun:]
+    for line in (
+        f"    preview digest {TRIGGER}, approved",
+        "    pending loans.0002_due",
+        "    applied loans.0003_late",
+        "    instance-1: log in on it  200  12 ms  as expected",
+        "    smoke: assign a loan  500  31 ms  assign a loan: status is 500, but 201 is expected",
+    ):
+        assert line in told
+    assert re.search(r"^    \d+T\d+Z-v2, taken at .*, verified, 11233 bytes$", "\n".join(said), re.MULTILINE)
+    assert (
+        "    loans: 70, not stable: -31.0 % from the expected 102, and 90 to 112 may come by chance" in said
+    )
+
+
+def test_status_says_who_released_and_how_to_go_back(project: Project) -> None:
+    (project.state("local") / "logbook" / "releases.jsonl").write_bytes(full().written)
+    said = run("status")
+    assert re.search(r"^went out +2026-11-24T\d\d:\d\d:\d\d UTC, by Ada$", said, re.MULTILINE)
+    assert re.search(r"^to go back +to v0: relevo rollback --stack local$", said, re.MULTILINE)
 
 
 def test_the_pages_are_written_into_any_folder(project: Project, tmp_path: Path) -> None:
