@@ -24,7 +24,7 @@ import os
 import runpy
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Callable, Iterable  # noqa: UP035
+from typing import Any, Callable, Iterable, Iterator  # noqa: UP035
 
 QUERY_SECONDS = 60
 
@@ -62,6 +62,7 @@ NOTICED = {
 }
 ADD_FIELD, ALTER_FIELD = f"{_CORE}.fields.AddField", f"{_CORE}.fields.AlterField"
 CREATE_MODEL, RENAME_MODEL = f"{_CORE}.models.CreateModel", f"{_CORE}.models.RenameModel"
+DELETE_MODEL, REMOVE_FIELD = f"{_CORE}.models.DeleteModel", f"{_CORE}.fields.RemoveField"
 CREATE_COLLATION = f"{_POSTGRES}.CreateCollation"
 SEPARATE = f"{_CORE}.special.SeparateDatabaseAndState"
 RUN = {f"{_CORE}.special.RunPython", f"{_CORE}.special.RunSQL"}
@@ -118,11 +119,9 @@ def effect_of(operation: Any, app: str, state: Any, fresh: set[tuple[str, str]])
         return effect_of_all(operation.database_operations, app, state.clone(), fresh)
     if path in RUN:
         return OPAQUE
-    model = (app, getattr(operation, "model_name", getattr(operation, "name", "")).lower())
-    if path == RENAME_MODEL:
-        model = (app, operation.old_name_lower)
+    model = model_of(operation, app)
     known = state.models.get(model)
-    if known is not None and (known.options.get("managed") is False or known.options.get("proxy")):
+    if known is not None and is_not_its_own(known):
         return ADDITIVE if path in UNNOTICED | NOTICED | {ADD_FIELD, ALTER_FIELD} else OPAQUE
     if path in UNNOTICED:
         return ADDITIVE
@@ -138,17 +137,49 @@ def effect_of(operation: Any, app: str, state: Any, fresh: set[tuple[str, str]])
     return OPAQUE
 
 
+def model_of(operation: Any, app: str) -> tuple[str, str]:
+    """The model that the operation is about, by the name that it had before."""
+    if class_path(operation) == RENAME_MODEL:
+        return app, operation.old_name_lower
+    return app, getattr(operation, "model_name", getattr(operation, "name", "")).lower()
+
+
+def is_not_its_own(model: Any) -> bool:
+    """Whether the model's table is not Django's to change."""
+    return model.options.get("managed") is False or bool(model.options.get("proxy"))
+
+
 def effect_of_all(operations: Iterable[Any], app: str, state: Any, fresh: set[tuple[str, str]]) -> str:
     """The worst effect of operations in their order. Changes `state` and `fresh` as they do."""
-    effects = []
+    each = steps(operations, app, state, fresh)
+    return worst([effect_of(operation, app, state, fresh) for operation in each])
+
+
+def discards(operations: Iterable[Any], app: str, state: Any, fresh: set[tuple[str, str]]) -> list[str]:
+    """What operations drop with its values, of what `fresh` does not have: reversed, it comes back empty."""
+    found = []
+    state, fresh = state.clone(), set(fresh)
+    for operation in steps(operations, app, state, fresh):
+        if class_path(operation) == SEPARATE:
+            found += discards(operation.database_operations, app, state, fresh)
+        elif class_path(operation) in (DELETE_MODEL, REMOVE_FIELD):
+            model = state.models.get(model_of(operation, app))
+            field = model.fields.get(operation.name) if model is not None else None  # none of a whole model
+            kept = model is None or is_not_its_own(model) or getattr(field, "generated", False)
+            if not kept and model_of(operation, app) not in fresh:
+                found.append(operation.describe())
+    return found
+
+
+def steps(operations: Iterable[Any], app: str, state: Any, fresh: set[tuple[str, str]]) -> Iterator[Any]:
+    """Each operation while `state` and `fresh` are as before it; both change as they go on."""
     for operation in operations:
-        effects.append(effect_of(operation, app, state, fresh))
+        yield operation
         if class_path(operation) == CREATE_MODEL:
             fresh.add((app, operation.name_lower))
         elif class_path(operation) == RENAME_MODEL and (app, operation.old_name_lower) in fresh:
             fresh.add((app, operation.new_name_lower))
         operation.state_forwards(app, state)
-    return worst(effects)
 
 
 def effect_of_added(field: Any) -> str:
@@ -256,6 +287,7 @@ def migrations() -> dict[str, Any]:
         app = migration.app_label
         # Apps that refer to each other have several initial migrations.
         fresh = set(initial.get(app, ())) if migration.initial else set()
+        gone = discards(migration.operations, app, state, fresh)
         effect = effect_of_all(migration.operations, app, state, fresh)
         if migration.initial:
             initial[app] = fresh
@@ -265,6 +297,7 @@ def migrations() -> dict[str, Any]:
                 "name": migration.name,
                 "effect": effect,
                 "reversible": all(reversible(operation) for operation in migration.operations),
+                "discards": gone,
                 "icu": any(needs_icu(operation) for operation in migration.operations),
                 "operations": [operation.describe() for operation in migration.operations],
                 "dependencies": sorted(parent.key for parent in graph.node_map[key].parents),

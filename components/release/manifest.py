@@ -26,6 +26,7 @@ class Migration:
     operations: tuple[str, ...]
     dependencies: tuple[tuple[str, str], ...] = ()
     replaces: tuple[tuple[str, str], ...] = ()
+    discards: tuple[str, ...] = ()  # columns and tables that it drops: reversed, they come back empty
     icu: bool = False  # makes or names a collation that only a PostgreSQL built with ICU has
 
     @property
@@ -71,6 +72,7 @@ class Manifest:
                     "operations": tuple(migration["operations"]),
                     "dependencies": tuple((app, name) for app, name in migration["dependencies"]),
                     "replaces": tuple((app, name) for app, name in migration["replaces"]),
+                    "discards": tuple(migration.get("discards", ())),
                 }
             )
             for migration in data["migrations"]

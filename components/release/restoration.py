@@ -19,20 +19,19 @@ TAKEN = re.compile(r"\d{8}T\d{6}Z")  # in the name of every backup: "manual-2026
 def backup_for(pinned: Manifest, applied: Set[Key], known: Sequence[Release]) -> str | None:
     """The one that has no migration which the pinned artefact does not know: that which a refusal names.
 
-    Where it knows them all, the one taken before the last release that got as far as the schema. None: the
-    record has no such backup.
+    Where it knows them all, the one taken before the last release that got as far as the schema; or, where
+    that has brought columns and tables back empty, the one that has their values. None: the record has no
+    such backup.
     """
     ours = {name for release in known for name in record.pending(release)}
     surplus = ours & {f"{app}.{name}" for app, name in applied - known_to(pinned)}
-    before_last = next(
-        (
-            release.done["backup"]["name"]
-            for release in reversed(known)
-            if "migrate" in release.begun and "backup" in release.done
-        ),
+    last = next(
+        (one for one in reversed(known) if "migrate" in one.begun and "backup" in one.done),
         None,
     )
-    return (record.backup_without(known, surplus) if surplus else None) or before_last
+    lost = last.done.get("rewind", {}).get("empty", ()) if last else ()
+    needed = record.backup_without(known, surplus or lost)
+    return needed or (record.backups(last)[-1] if last else None)
 
 
 def within(target: Manifest, backups: Sequence[str], entries: Sequence[Entry]) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -40,7 +40,8 @@ def rewind(context: Context, release: Release) -> Mapping[str, Any]:
     return {
         "left_applied": list(decision.left_applied),
         "left_behind": list(decision.left_behind),
-        "reversed": reversed_in(release, schema),
+        "reversed": (gone := reversed_in(release, schema)),
+        "empty": _empty(context, gone) if gone else [],
         "schema": schema.names(),
         **({"backup": taken} if taken else {}),
     }
@@ -115,6 +116,12 @@ def reversed_in(release: Release, schema: Schema) -> list[str]:
     """What this release has reversed, also by tries that were killed: its preflight knew what was applied."""
     before = release.done.get("preflight", {}).get("schema", ())
     return sorted(set(before) - set(schema.names()))
+
+
+def _empty(context: Context, gone: Collection[str]) -> list[str]:
+    """Of what was reversed, that which has brought columns or tables back without their values."""
+    known = [one for artefact in context.earlier() for one in artefact.manifest.migrations]
+    return sorted({str(migration) for migration in known if migration.discards and str(migration) in gone})
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,6 +85,22 @@ def test_the_backup_is_that_of_before_what_the_pinned_artefact_does_not_know(
     target = manifest(pinned, *(each for name, each in MIGRATIONS.items() if name <= pinned))
     found = backup_for(target, schema(at) | {("other", "0001")}, record.releases(story(*words)))
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("rewound", "expected"),
+    [
+        ({}, "3-v1"),
+        ({"backup": "3-v1-later"}, "3-v1-later"),  # it went on when the first one was old
+        ({"empty": ["site.0002"], "backup": "3-v1-later"}, "2-v2"),
+    ],
+)
+def test_after_a_rewind_it_is_the_one_that_has_what_came_back_empty(
+    rewound: Mapping[str, Any], expected: str
+) -> None:
+    *earlier, last = record.releases(story("v1", "v2", "v1"))
+    known = [*earlier, replace(last, done={**last.done, "rewind": rewound})]
+    assert backup_for(manifest("v1", MIGRATIONS["v1"]), schema("v1"), known) == expected
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ class Homemade(migrations.AddIndex):
 def nothing(*_: object) -> None: ...
 
 
+WIDE = models.CharField(max_length=99, primary_key=True)
 CASCADE, PROTECT = models.CASCADE, models.PROTECT
 unique_name = models.UniqueConstraint(fields=["name"], name="one_name")
 TABLE: list[tuple[str, list[Operation]]] = [
@@ -219,6 +220,38 @@ def test_effect_on_the_version_that_runs(effect: str, operations: list[Operation
     if any(isinstance(operation, migrations.RemoveConstraint) for operation in operations):
         migrations.AddConstraint("thing", unique_name).state_forwards("shop", state)
     assert django_facts.effect_of_all(operations, "shop", state, set()) == effect
+
+
+@pytest.mark.parametrize(
+    ("gone", "operations"),
+    [
+        (["Remove field note from thing"], [migrations.RemoveField("thing", "note")]),
+        (["Delete model Thing"], [migrations.DeleteModel("Thing")]),
+        (
+            ["Remove field note from thing"],
+            [migrations.SeparateDatabaseAndState([migrations.RemoveField("thing", "note")])],
+        ),
+        ([], [migrations.SeparateDatabaseAndState([], [migrations.RemoveField("thing", "note")])]),
+        (
+            ["Remove field note from item"],
+            [migrations.RenameModel("Thing", "Item"), migrations.RemoveField("item", "note")],
+        ),
+        (
+            [],
+            [migrations.RenameField("thing", "note", "remark"), migrations.AlterField("thing", "name", WIDE)],
+        ),
+        ([], [migrations.CreateModel("Word", [("id", WIDE)]), migrations.DeleteModel("Word")]),
+        ([], [migrations.DeleteModel("Report")]),  # of an unmanaged table
+        ([], [migrations.RunPython(nothing)]),
+    ],
+)
+def test_what_is_dropped_with_its_values(gone: list[str], operations: list[Operation]) -> None:
+    """Reversed, columns and tables come back, and nothing in them."""
+    state = ProjectState()
+    for operation in existing():
+        operation.state_forwards("shop", state)
+    assert django_facts.discards(operations, "shop", state, set()) == gone
+    assert ("shop", "thing") in state.models  # is not changed
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -194,6 +195,19 @@ def test_a_schema_without_a_way_back_stops_it_before_anything_is_touched(
         made.recover()
     assert (made.pinned, made.asked) == (image("v4"), [])
     made.has_failed_loudly(capsys.readouterr().out, "loans.0004_drop")
+
+
+def test_nobody_comes_back_unasked_to_a_column_without_its_values(
+    desk: Callable[..., Desk], capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = desk("v3")
+    newer = made.operations.manifests[image("v3")]
+    drops = [replace(one, discards=("Remove field note from loan",)) for one in newer.migrations[-1:]]
+    made.operations.manifests[image("v3")] = replace(newer, migrations=(*newer.migrations[:-1], *drops))
+    with pytest.raises(RelevoError, match=r"could not come back by itself to v1: .* comes back EMPTY"):
+        made.recover()
+    assert (made.pinned, made.asked) == (image("v3"), [])
+    made.has_failed_loudly(capsys.readouterr().out, "Remove field note from loan")
 
 
 def test_a_way_back_that_fails_is_told_with_what_runs_where(

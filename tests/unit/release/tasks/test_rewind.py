@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -47,6 +48,7 @@ def test_forward_there_is_nothing_to_rewind(operations: StandInOperations, capsy
         "left_applied": [],
         "left_behind": [],
         "reversed": [],
+        "empty": [],
         "schema": ["loans.0001_initial"],
     }
     assert "nothing to rewind" in capsys.readouterr().out
@@ -80,6 +82,16 @@ def test_the_newer_artefact_reverses_what_the_older_cannot_live_with(operations,
     assert (
         "REWIND: v3 reverses loans.0003_rename (migrate loans 0002_location), and requests may fail" in said
     )
+
+
+def test_what_has_come_back_empty_is_on_record(operations: StandInOperations) -> None:
+    newer = operations.manifests[image("v3")]
+    drops = replace(newer.migrations[-1], discards=("Remove field note from loan",))
+    operations.manifests[image("v3")] = replace(newer, migrations=(*newer.migrations[:-1], drops))
+    released(operations, "v1")
+    released(operations, "v3")
+    made, release = back_to(operations, "v1")
+    assert rewind(made, release)["empty"] == ["loans.0003_rename"]
 
 
 def test_what_a_failed_release_has_applied_is_reversed_as_well(operations: StandInOperations) -> None:
