@@ -297,7 +297,7 @@ class Jobs:
         reason = f": {execution.message}" if execution.message else ""
         return (
             f"{what} ended {execution.status.lower()} without its command's end in the "
-            f"log{reason}{log.end()}; see {execution.name} in the portal (image, memory, identity)."
+            f"log{reason}{log.end()}; see {execution.name} in the portal (image, memory, disk, identity)."
         )
 
     @property
