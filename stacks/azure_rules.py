@@ -50,6 +50,14 @@ ONLY_LOCAL = {
     "database": ("port", "binaries", "max_connections", "server", "server_secret"),
     "cache": ("port", "max_memory_mb"),
 }
+# Keys that an Azure team may look for here, and what there is instead.
+LEFT_OUT = {
+    "azure.app.slots": "instances are rolled one after the other, without slots (Basic has none); remove it",
+    "azure.frontDoor.managedRules": "they come with the tier Premium, and Standard has none; set tier",
+    "azure.frontDoor.privateLink": (
+        "sites take requests of this Front Door by its id instead (Private Link needs Premium); remove it"
+    ),
+}
 LONGEST_ROLE = 63  # "Identifiers and Key Words", PostgreSQL
 # What stays in the vault, so that a process gets it by reference or not at all.
 SECRET = re.compile(r"secret\..+|(?:database|cache|cache\.readonly)\.(?:url|password)|insights\.connection")

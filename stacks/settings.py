@@ -679,6 +679,9 @@ def _line(detail: ErrorDetails, document: Mapping[str, Any], source: str) -> str
     of_key = "[key]" in detail["loc"]
     model, accepted = _find(parts, of_key=of_key)
     if detail["type"] == "extra_forbidden":
+        left_out = azure_rules.LEFT_OUT.get(_path(parts))
+        if left_out:
+            return f"{key} is not a key, but {left_out}."
         known = sorted(to_camel(name) for name in model.model_fields)
         remedy = did_you_mean(str(parts[-1]), known) or "remove it"
         return f"{key} is not a key, but only {', '.join(known)} are accepted there; {remedy}."

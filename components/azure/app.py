@@ -15,9 +15,10 @@ from pulumi_azure_native import app, web
 
 from components.azure import image
 from components.azure.diagnostics import diagnostics
-from components.azure.naming import Names
+from components.azure.naming import LIMITS, WORD, Names
 from components.azure.place import Place, in_name
 from components.azure.sizing import check_cpu, check_plan, plan_size
+from components.target import TargetError
 
 T = TypeVar("T")
 
@@ -78,6 +79,14 @@ def site_host(place: Place, instance: str, location: str) -> str:
 
 
 def process_name(names: Names, process: str) -> str:
+    """Raises `TargetError` where Container Apps refuses it."""
+    longest = LIMITS["ca"] - len(names.of("ca")) - 1
+    if len(process) > longest or not WORD.fullmatch(process):
+        raise TargetError(
+            f"relevo:app.processes.{process} is not a name that Container Apps takes, but at most {longest} "
+            f"lower case letters, digits and single hyphens are accepted beside "
+            f"{names.workload}-{names.stack}; rename it."
+        )
     return names.of("ca", process)
 
 

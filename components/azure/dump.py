@@ -17,6 +17,7 @@ from pathlib import Path
 
 from azure.core.exceptions import ResourceExistsError
 
+from components.azure import job_disk
 from components.azure.backups import DUMP
 from components.azure.database_login import connect
 from components.azure.faults import asking, status_of
@@ -39,6 +40,8 @@ def tool(program: str, *arguments: str, connect: bool = True) -> None:
         check=False,
     )
     if done.returncode != 0:
+        if "No space left" in done.stderr and "ERROR:" not in done.stderr:  # which would be the server's disk
+            raise job_disk.full("the dump")
         detail = " ".join(done.stderr.split())[-400:]
         raise TargetError(
             f"{program} fails ({detail}), but backups are made and restored by it; correct that."
@@ -55,6 +58,7 @@ def take(name: str, *, database: str, host: str, backups: str, media: str) -> No
         file = Path(folder) / DUMP
         with connect(database) as connection:
             rows = dumping.dump(connection, file)
+        job_disk.warn(file)
         dumping.verify(file, rows)
         print(
             f"{len(rows)} tables, {sum(rows.values())} rows: dumped, restored beside and counted", flush=True

@@ -10,6 +10,7 @@ import pulumi
 from pulumi_azure_native import app
 
 from components.azure.diagnostics import diagnostics
+from components.azure.job_disk import CORES
 from components.azure.naming import Names
 from components.azure.place import Place
 from components.azure.sizing import check_cpu
@@ -107,6 +108,7 @@ class Jobs(pulumi.ComponentResource):
         """A scheduled one is started as it is declared, so it has the artefact and a command of its own."""
         args, place = self._args, self._args.place
         identity_id = scheduled.identity_id if scheduled else args.identity_id
+        environment = {CORES: f"{args.cores:g}", **(scheduled.environment if scheduled else {})}
         once = {"parallelism": 1, "replica_completion_count": 1}
         app.Job(
             f"{self.pulumi_resource_name}-{kind}",
@@ -138,14 +140,10 @@ class Jobs(pulumi.ComponentResource):
                         name=kind,
                         image=scheduled.image if scheduled else PLACEHOLDER_IMAGE,
                         command=list(scheduled.command) if scheduled else None,
-                        env=(
-                            [
-                                app.EnvironmentVarArgs(name=variable, value=value)
-                                for variable, value in scheduled.environment.items()
-                            ]
-                            if scheduled
-                            else None
-                        ),
+                        env=[
+                            app.EnvironmentVarArgs(name=variable, value=value)
+                            for variable, value in environment.items()
+                        ],
                         resources=app.ContainerResourcesArgs(
                             cpu=args.cores, memory=check_cpu("relevo:azure.jobs.cores", args.cores)
                         ),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 
 from components.azure import image as layout
 from components.azure.environment import Environment, written
@@ -26,12 +26,13 @@ from components.masking import Masking
 from components.target import Completed, TargetError
 
 if TYPE_CHECKING:
-    from azure.mgmt.appcontainers.models import JobExecution
+    from azure.mgmt.appcontainers.models import JobExecution, JobExecutionTemplate
 
 OVER = frozenset({"Succeeded", "Failed", "Stopped", "Degraded"})
 STATES = OVER | {"Running", "Processing", "Unknown"}  # the last one passes
 LOG_SECONDS = 600.0  # for what the workspace has only after a while
 FAILED_LOG_SECONDS = 60.0  # for what a job that failed may have said: it failed in any case
+BEGUN_SECONDS = 30.0  # for an execution to be listed whose start was not answered
 FOLDER = "jobs"  # in the lock container, which may be written over
 KEPT = 200_000  # letters of a command's output
 SHOWN = 3  # lines of a log in an error
@@ -233,10 +234,27 @@ class Jobs:
             ]
         )
         with asking(f"start the job {name}"):
-            begun = apps.jobs.begin_start(self._group, name, template=override).result()
-        if not begun.name:
+            begun = self._begin(kind, override, log)
+        if not begun:
             raise TargetError(f"the job {name} was started without a name to follow; run pulumi up again.")
-        return Execution(name=begun.name, status="Running", key=key, log=log)
+        return Execution(name=begun, status="Running", key=key, log=log)
+
+    def _begin(self, kind: str, override: JobExecutionTemplate, log: str) -> str | None:
+        """The name of the execution, which is asked for once: a fault does not say that it has not begun."""
+        try:
+            start = self._clients.job_starts.begin_start(self._group, self._names[kind], template=override)
+            return start.result().name
+        except AzureError as error:
+            if isinstance(error, HttpResponseError) and 400 <= (error.status_code or 400) < 500:
+                raise
+            deadline = time.monotonic() + BEGUN_SECONDS
+            while True:
+                for execution in self._executions(kind):
+                    if execution.log == log:
+                        return execution.name
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(PAUSE)
 
     def _stop(self, kind: str, execution: Execution) -> None:
         with suppress(TargetError), asking(f"stop {execution.name}"):
@@ -279,7 +297,7 @@ class Jobs:
         reason = f": {execution.message}" if execution.message else ""
         return (
             f"{what} ended {execution.status.lower()} without its command's end in the "
-            f"log{reason}{log.end()}; see {execution.name} in the portal (image, memory, identity)."
+            f"log{reason}{log.end()}; see {execution.name} in the portal (image, memory, disk, identity)."
         )
 
     @property

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 from azure.core.exceptions import ClientAuthenticationError
+from azure.core.pipeline.policies import RetryPolicy
 from azure.identity import ClientAssertionCredential, DefaultAzureCredential, ManagedIdentityCredential
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
     from azure.keyvault.secrets import SecretClient
     from azure.mgmt.appcontainers import ContainerAppsAPIClient
+    from azure.mgmt.appcontainers.operations import JobsOperations
     from azure.mgmt.cdn import CdnManagementClient
     from azure.mgmt.containerregistry import ContainerRegistryManagementClient
     from azure.mgmt.monitor import MonitorManagementClient
@@ -93,6 +95,13 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
+class OnlyTurnedAway(RetryPolicy):
+    """Repeats what was turned away (429) and nothing else: whatever else is answered, it may have begun."""
+
+    def is_retry(self, settings: dict[str, Any], response: Any) -> bool:
+        return response.http_response.status_code == 429 and super().is_retry(settings, response)
+
+
 @dataclass(frozen=True)
 class Clients:
     """Made when first used: importing all of azure-mgmt takes seconds, and a step needs two or three."""
@@ -129,6 +138,13 @@ class Clients:
         from azure.mgmt.appcontainers import ContainerAppsAPIClient
 
         return ContainerAppsAPIClient(**self._arm)
+
+    @functools.cached_property
+    def job_starts(self) -> JobsOperations:
+        """Apart from the other calls, as azure-core would start a job again after a 500, 503 or 504."""
+        from azure.mgmt.appcontainers import ContainerAppsAPIClient
+
+        return ContainerAppsAPIClient(**self._arm, retry_policy=OnlyTurnedAway(**PATIENCE)).jobs
 
     @functools.cached_property
     def postgres(self) -> PostgreSQLManagementClient:

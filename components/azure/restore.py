@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 from azure.core.exceptions import ResourceNotFoundError
 
+from components.azure import job_disk
 from components.azure.backups import DUMP
 from components.azure.database_login import connect
 from components.azure.dump import tool
@@ -100,7 +101,9 @@ class Restores:
         file = folder / DUMP
         with asking(f"fetch the backup {name}"):
             try:
-                said = client.get_blob_properties().metadata or {}
+                properties = client.get_blob_properties()
+                said = properties.metadata or {}
+                job_disk.require(properties.size, folder, f"the backup {name}")
                 with file.open("wb") as target:
                     client.download_blob().readinto(target)
             except ResourceNotFoundError:

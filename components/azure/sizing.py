@@ -281,6 +281,11 @@ def check_cpu(key: str, cores: float) -> str:
     return f"{cores * 2}Gi"
 
 
+def disk_gib(cores: float) -> int:
+    """Of a container with so many cores ("Use storage mounts in Azure Container Apps": ephemeral storage)."""
+    return next((gib for most, gib in ((0.25, 1), (0.5, 2), (1.0, 4)) if cores <= most), 8)
+
+
 def app_capacity(
     *,
     plan_sku: str,

@@ -200,6 +200,7 @@ class Failure:
     status: int
     code: str
     times: int
+    done: bool
     message: str = "The stand-in was told to fail."
 
 
@@ -320,9 +321,21 @@ class ArmStandIn:
         self.manifests |= pushed
         return digest
 
-    def fail(self, method: str, match: str, *, status: int, code: str = "StandIn", times: int = 1) -> None:
-        """The next `times` requests whose URL has `match` in it are answered with `status`."""
-        self._failures.append(Failure(method, match, status, code, times))
+    def fail(
+        self,
+        method: str,
+        match: str,
+        *,
+        status: int,
+        code: str = "StandIn",
+        times: int = 1,
+        done: bool = False,
+    ) -> None:
+        """The next `times` requests whose URL has `match` in it are answered with `status`.
+
+        `done`: what they ask for is done all the same.
+        """
+        self._failures.append(Failure(method, match, status, code, times, done))
 
     def fail_no_more(self) -> None:
         self._failures.clear()
@@ -338,26 +351,31 @@ class ArmStandIn:
             for failure in self._failures:
                 if failure.times and failure.method == method and failure.match in url:
                     failure.times -= 1
+                    if failure.done:
+                        self._routed(method, url, body, headers)
                     error = {"error": {"code": failure.code, "message": failure.message}}
                     # The clients repeat whatever says when to.
                     later = {"Retry-After": "0"} if failure.status in (429, 503) else {}
                     return _Answer(failure.status, error, later)
-            parts = urlsplit(url)
-            host = parts.hostname or ""
-            if host == "login.microsoftonline.com":
-                return self._authority(parts.path, body)
-            if "authorization" not in headers and not parts.path.startswith("/oauth2/"):
-                return self._challenge(host)
-            if not _is_for(headers.get("authorization", ""), host):
-                error = {
-                    "code": "InvalidAuthenticationToken",
-                    "message": "The token is for another audience.",
-                }
-                return _Answer(401, {"error": error})
-            for pattern, methods, route in _ROUTES:
-                found = re.search(pattern, f"{host}{unquote(parts.path)}", re.IGNORECASE)
-                if found and method in methods:
-                    return route(self, _Request(method, found.groups(), parse_qs(parts.query), body, headers))
+            return self._routed(method, url, body, headers)
+
+    def _routed(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> _Answer:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if host == "login.microsoftonline.com":
+            return self._authority(parts.path, body)
+        if "authorization" not in headers and not parts.path.startswith("/oauth2/"):
+            return self._challenge(host)
+        if not _is_for(headers.get("authorization", ""), host):
+            error = {
+                "code": "InvalidAuthenticationToken",
+                "message": "The token is for another audience.",
+            }
+            return _Answer(401, {"error": error})
+        for pattern, methods, route in _ROUTES:
+            found = re.search(pattern, f"{host}{unquote(parts.path)}", re.IGNORECASE)
+            if found and method in methods:
+                return route(self, _Request(method, found.groups(), parse_qs(parts.query), body, headers))
         return _Answer(404, {"error": {"code": "NotFound", "message": f"The stand-in has no {method} {url}"}})
 
     def _authority(self, path: str, body: bytes) -> _Answer:

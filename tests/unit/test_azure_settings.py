@@ -184,7 +184,11 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ),
     (app(sku="B1", workersPerPlan=4), "relevo:azure.app.workersPerPlan is 4, but B1 accepts 1 to 3;"),
     (app(plans="one"), 'relevo:azure.app.plans is "one", but each or shared is accepted;'),
-    (app(slots=2), "relevo:azure.app.slots is not a key, but only"),
+    (
+        app(slots=2),
+        "relevo:azure.app.slots is not a key, but instances are rolled one after the other, without slots "
+        "(Basic has none); remove it.",
+    ),
     (azure(jobs={"cores": 0.3}), "relevo:azure.jobs.cores is 0.3, but 0.25 to 4 in steps of 0.25"),
     *(
         (azure(cache={"sku": sku}), f"relevo:azure.cache.sku is {sku}, but only Balanced_B0, Balanced_B1,")
@@ -196,7 +200,13 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     (azure(frontDoor={"tier": "Classic"}), 'relevo:azure.frontDoor.tier is "Classic", but Standard or'),
     (
         azure(frontDoor={"tier": "Standard", "managedRules": True}),
-        "relevo:azure.frontDoor.managedRules is not a",
+        "relevo:azure.frontDoor.managedRules is not a key, but they come with the tier Premium, and Standard "
+        "has none; set tier.",
+    ),
+    (
+        azure(frontDoor={"tier": "Standard", "privateLink": True}),
+        "relevo:azure.frontDoor.privateLink is not a key, but sites take requests of this Front Door by its "
+        "id instead (Private Link needs Premium); remove it.",
     ),
     (azure(frontDoor={"tier": "Premium", "domain": "https://x.org"}), "relevo:azure.frontDoor.domain is"),
     (azure(frontDoor={"tier": "Premium", "rateLimit": 5}), "relevo:azure.frontDoor.rateLimit is 5, but"),

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from components.azure.app import App, AppArgs, Region, site_host, spread
+from components.azure.app import App, AppArgs, Region, process_name, site_host, spread
+from components.azure.naming import Names
 from components.target import TargetError
 from tests.unit.azure.stand_in import TAGS, StandInEngine, place
 
@@ -257,6 +258,17 @@ def test_a_roll_does_not_take_two_of_one_region_in_a_row() -> None:
 def test_a_plan_that_azure_refuses_is_refused_before(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(TargetError, match=f"^{re.escape(message)}"):
         _app(**changed)
+
+
+@pytest.mark.parametrize("name", ["notifications-worker", "worker-", "worker--2"])
+def test_a_name_of_a_process_that_azure_refuses_is_told_of_its_own_key(name: str) -> None:
+    with pytest.raises(TargetError) as raised:
+        process_name(Names("assets-loans", "prod"), name)
+    assert str(raised.value) == (
+        f"relevo:app.processes.{name} is not a name that Container Apps takes, but at most 11 lower case "
+        f"letters, digits and single hyphens are accepted beside assets-loans-prod; rename it."
+    )
+    assert process_name(Names("assets-loans", "prod"), "a-worker-11") == "ca-assets-loans-prod-a-worker-11"
 
 
 def test_a_further_process_is_one_replica_without_an_address(engine: StandInEngine) -> None:

@@ -105,6 +105,7 @@ def test_a_job_waits_for_a_release_runs_once_and_has_no_secret(engine: StandInEn
                 {
                     "name": kind,
                     "image": "mcr.microsoft.com/k8se/quickstart-jobs:latest",
+                    "env": [{"name": "RELEVO_CORES", "value": "1"}],
                     "resources": {"cpu": 1.0, "memory": "2.0Gi"},
                 }
             ]
@@ -136,6 +137,7 @@ def test_the_clock_starts_the_pinned_dump_under_a_new_name_each_time(engine: Sta
             'exec /relevo/bin/python -P -m components.azure.dump "scheduled-$(date -u +%Y%m%dT%H%M%SZ)"',
         ],
         "env": [
+            {"name": "RELEVO_CORES", "value": "1"},
             {"name": "PGHOST", "value": "db.example.org"},
             {"name": "AZURE_CLIENT_ID", "value": "client"},
         ],

@@ -57,9 +57,9 @@ def test_a_name_that_azure_refuses_is_one_clear_error(workload: str, stack: str,
 def test_a_part_that_makes_it_too_long_is_an_error() -> None:
     names = Names("assets-loans", "prod")
     with pytest.raises(
-        TargetError, match=r"ca-assets-loans-prod-notifications-worker has 41 and Azure accepts 32"
+        TargetError, match=r"caj-assets-loans-prod-dump-of-the-clock has 39 and Azure accepts 32"
     ):
-        names.of("ca", "notifications-worker")
+        names.of("caj", "dump-of-the-clock")
 
 
 def test_every_name_of_the_longest_workload_fits() -> None:

@@ -149,6 +149,11 @@ def test_a_container_has_twice_as_many_gib_as_cores() -> None:
         sizing.check_cpu("relevo:azure.jobs.cores", 0.3)
 
 
+def test_a_container_has_the_disk_of_its_cores() -> None:
+    disks = {cores: sizing.disk_gib(cores) for cores in (0.25, 0.5, 0.75, 1.0, 1.25, 4.0)}
+    assert disks == {0.25: 1, 0.5: 2, 0.75: 4, 1.0: 4, 1.25: 8, 4.0: 8}
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

@@ -38,6 +38,7 @@ DIFFERING = {
     "web:WebAppFtpAllowed": (2, 2, 3),
     "web:WebAppScmAllowed": (2, 2, 3),
 }
+CORES = {"dev": "0.5", "qa": "1", "prod": "2"}  # of a job
 SAME = 115  # of all other types, in each stack
 DATA = (  # Pulumi names of what holds data
     "database-server",
@@ -237,6 +238,7 @@ def test_the_scheduled_dump_runs_the_pinned_artefact(built: Built) -> None:
         "PGUSER": f"id-prestamos-{built.target.stack}-jobs",
         "PGSSLMODE": "verify-full",
         "PGSSLROOTCERT": "/etc/ssl/certs/ca-certificates.crt",
+        "RELEVO_CORES": CORES[built.target.stack],
         "RELEVO_BLOBS": f"stprestamos{built.target.stack}.blob.core.windows.net",
         "RELEVO_BACKUPS": "backups",
         "RELEVO_MEDIA": "media",
@@ -248,6 +250,7 @@ def test_the_scheduled_review_runs_the_pinned_artefact(built: Built) -> None:
     assert container["image"] == built.facts["image"]
     assert {variable["name"]: variable.get("value") for variable in container["env"]} == {
         "AZURE_CLIENT_ID": "review-client",
+        "RELEVO_CORES": CORES[built.target.stack],
         "RELEVO_BLOBS": f"stprestamos{built.target.stack}.blob.core.windows.net",
         "RELEVO_LOGBOOK": "logbook",
     }

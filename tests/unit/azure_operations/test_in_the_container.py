@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import psycopg
 import psycopg.conninfo
 import pytest
 
-from components.azure import database_login, dump, image, run, schema
+from components.azure import database_login, dump, image, job_disk, run, schema
 from components.azure.environment import Reference, process_environment, resolve
 from components.azure.login import blobs
 from components.azure.marker import Ended, ended, started
@@ -143,8 +144,14 @@ def test_a_secret_stays_in_the_vault_and_is_never_mixed_into_text(facts: dict[st
 
 # -- with a real PostgreSQL ----------------------------------------------------------------------------
 @pytest.fixture
-def database(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A small database, as libpq's variables name it."""
+def database(facts: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A small database, as libpq's variables name it, in the environment of a job."""
+    for variable, name in (
+        ("RELEVO_BLOBS", "blob_host"),
+        ("RELEVO_BACKUPS", "backups"),
+        ("RELEVO_MEDIA", "media"),
+    ):
+        monkeypatch.setenv(variable, facts["storage"][name])
     with postgresql() as new:
         found = psycopg.conninfo.conninfo_to_dict(new())
         for variable, name in (
@@ -167,12 +174,6 @@ def test_a_dump_is_restored_and_counted_before_it_is_stored(
 ) -> None:
     storage = facts["storage"]
     azure.blob(storage["media"], "photo.jpg").upload_blob(b"jpeg")
-    for variable, name in (
-        ("RELEVO_BLOBS", "blob_host"),
-        ("RELEVO_BACKUPS", "backups"),
-        ("RELEVO_MEDIA", "media"),
-    ):
-        monkeypatch.setenv(variable, storage[name])
     killed, others = "relevo_scratch_release_7", "relevo_scratch_scheduled_7"  # the clock's is still at work
     for name in (killed, others):
         database.execute(f"CREATE DATABASE {name}")  # pyright: ignore[reportArgumentType]
@@ -201,12 +202,6 @@ def test_a_dump_that_lost_a_row_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     storage = facts["storage"]
-    for variable, name in (
-        ("RELEVO_BLOBS", "blob_host"),
-        ("RELEVO_BACKUPS", "backups"),
-        ("RELEVO_MEDIA", "media"),
-    ):
-        monkeypatch.setenv(variable, storage[name])
     tool = dump.tool
 
     def losing(program: str, *arguments: str, connect: bool = True) -> None:
@@ -217,6 +212,49 @@ def test_a_dump_that_lost_a_row_is_refused(
     assert dump.main(["r3"]) == 1
     assert "the backup holds 0 rows of public.asset, but the database had 5" in capsys.readouterr().out
     assert not blobs(storage["blob_host"]).get_blob_client(storage["backups"], "r3/database.dump").exists()
+
+
+@pytest.mark.parametrize(
+    ("cores", "said"),
+    [
+        (
+            "0.5",
+            "relevo:azure.jobs.cores is 0.5, which gives 2 GiB of disk, but the dump needs more; raise it",
+        ),
+        ("2", "relevo:azure.jobs.cores is 2, which gives 8 GiB of disk, but the dump needs more; no job has"),
+        ("", "the job's disk is full, but the dump needs more; raise relevo:azure.jobs.cores"),
+    ],
+)
+def test_a_dump_that_does_not_fit_on_the_jobs_disk_names_the_setting(
+    database: psycopg.Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    cores: str,
+    said: str,
+) -> None:
+    (tmp_path / dump.DUMP).symlink_to("/dev/full")
+    database.execute("CREATE TABLE more AS SELECT sha512(i::text::bytea) FROM generate_series(1, 10000) AS i")
+    monkeypatch.setattr(
+        dump.tempfile, "TemporaryDirectory", lambda prefix: contextlib.nullcontext(str(tmp_path))
+    )
+    monkeypatch.setenv("RELEVO_CORES", cores)
+    assert dump.main(["r4"]) == 1
+    assert capsys.readouterr().out.startswith(said)
+
+
+def test_a_dump_of_more_than_half_of_the_disk_is_told_while_there_is_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / dump.DUMP
+    monkeypatch.setenv("RELEVO_CORES", "0.25")
+    for size, said in ((2**29, ""), (6 * 2**27, "which gives 1 GiB of disk, but the dump took 0.8 already")):
+        with file.open("wb") as sparse:
+            sparse.truncate(size)
+        job_disk.warn(file)
+        told = capsys.readouterr().out
+        assert said in told
+        assert bool(told) == bool(said)
 
 
 def test_the_schema_is_told_also_of_an_empty_database(

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from components.azure import jobs_run
 from components.azure.environment import Reference
 from components.azure.operations import AzureOperations
 from components.target import Counted, Query, TargetError
@@ -173,8 +174,6 @@ def test_a_command_at_its_time_limit_is_ended(
 def test_a_cancelled_step_ends_its_command(
     operations: AzureOperations, azure: ArmStandIn, images: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from components.azure import jobs_run
-
     azure.commands = lambda words: Command(hold=threading.Event())
 
     class Cancelled(BaseException): ...
@@ -315,9 +314,32 @@ def test_a_refusal_of_azure_is_one_line_with_the_remedy(
     assert "\n" not in str(fault.value)
 
 
+@pytest.mark.parametrize("status", [500, 503, 504])
+def test_a_job_whose_start_is_answered_with_a_fault_is_found_and_not_started_again(
+    operations: AzureOperations, azure: ArmStandIn, images: list[str], status: int
+) -> None:
+    """azure-core repeats a POST after each of these, and two migrations would run side by side."""
+    azure.commands = lambda words: Command(["applied"])
+    azure.fail("POST", "/jobs/caj-manage/start", status=status, done=True)
+    assert operations.manage(images[1], ["migrate"], release=RELEASE).output == "applied\n"
+    assert len(azure.jobs["caj-manage"]) == 1
+
+
+def test_a_start_that_begins_nothing_is_a_fault_after_one_try(
+    operations: AzureOperations, azure: ArmStandIn, images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs_run, "BEGUN_SECONDS", 0.1)
+    azure.fail("POST", "/jobs/caj-manage/start", status=503)
+    with pytest.raises(TargetError, match=r"cannot start the job caj-manage: Azure answers 503"):
+        operations.manage(images[1], ["migrate"], release=RELEASE)
+    assert len(azure.asked("^POST .*/start")) == 1
+
+
 def test_throttling_is_waited_out(operations: AzureOperations, azure: ArmStandIn, images: list[str]) -> None:
     azure.fail("GET", "/jobs/caj-manage/executions", status=429, times=2)
+    azure.fail("POST", "/jobs/caj-manage/start", status=429, times=2)
     assert operations.manage(images[1], ["check"], release=RELEASE).status == 0
+    assert len(azure.jobs["caj-manage"]) == 1
 
 
 def test_no_token_reaches_a_log(facts: dict[str, Any], azure: ArmStandIn, images: list[str]) -> None:

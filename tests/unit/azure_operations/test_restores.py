@@ -15,7 +15,7 @@ import psycopg
 import psycopg.conninfo
 import pytest
 
-from components.azure import database_login, dump, restore
+from components.azure import database_login, dump, job_disk, restore
 from components.azure.operations import AzureOperations
 from components.azure.restores import DRILL
 from components.local.postgres import bundled
@@ -262,6 +262,20 @@ def test_who_may_not_make_a_database_is_told_before_anything_is_made(
     assert "assets may not make a database of assets's beside assets, but" in capsys.readouterr().out
     assert restore.main(["bring", "r2"]) == 1
     assert "r2 is not a verified backup" in capsys.readouterr().out
+
+
+def test_a_backup_that_does_not_fit_on_the_jobs_disk_names_the_setting(
+    application: psycopg.Connection, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert dump.main(["r1"]) == 0
+    monkeypatch.setenv("RELEVO_CORES", "0.5")
+    monkeypatch.setattr(job_disk, "GIB", 100)
+    capsys.readouterr()
+    assert restore.main(["bring", "r1"]) == 1
+    assert capsys.readouterr().out == (
+        "relevo:azure.jobs.cores is 0.5, which gives 2 GiB of disk, but the backup r1 needs more; raise it "
+        "(8 GiB above 1).\n"
+    )
 
 
 KILLED = """
