@@ -243,6 +243,10 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
             database_id=db.server_id,
             max_connections=sizing.server_size(azure.database.sku).max_connections,
             emails=azure.monitoring.emails,
+            insights_id=logs.insights_id,
+            domain=azure.front_door.domain,
+            probe_path=settings.app.probe.path,
+            probe_status=settings.app.probe.status,
         ),
     )
     ready: list[pulumi.Resource] = [registry, vault, blobs, db, cache, jobs, app, edge, monitoring]

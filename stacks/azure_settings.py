@@ -16,8 +16,10 @@ from stacks.section import Section, Text, accepts, at, did_you_mean, invalid
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 # "Storage options in Azure Database for PostgreSQL": the sizes of a Premium SSD, in GiB.
 STORAGE_GB = (32, 64, 128, 256, 512, 1024, 2048, 4095, 8192, 16384, 32767)
-TAGS = 50  # of a resource ("Use tags to organize your Azure resources")
-OWN_TAGS = ("workload", "stack")
+# Of a private DNS zone ("Use tags to organize your Azure resources") and of a secret ("About Azure Key Vault
+# secrets"), which take the fewest.
+TAGS = 15
+OWN_TAGS = ("workload", "stack", "rotation")  # the last one is of secrets
 PUBLIC_CLOUD = "https://management.azure.com"
 
 Days = Annotated[int, accepts("a number of days from 7 to 730", ge=7, le=730)]
@@ -28,7 +30,13 @@ Location = Annotated[
     str, accepts("a region as az account list-locations names it, such as westeurope", pattern=r"^[a-z]+\d?$")
 ]
 Address = Annotated[str, accepts("a public IPv4 address or range such as 203.0.113.7/32")]
-TagName = Annotated[str, accepts("a tag's name of at most 128 characters", pattern=r"^[^<>%&\\?/]{1,128}$")]
+TagName = Annotated[
+    str,
+    accepts(
+        "a tag's name of at most 128 letters, digits, _, . and -, a letter first, as DNS zones take it",
+        pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,127}$",
+    ),
+]
 TagValue = Annotated[str, accepts("text of at most 256 characters", max_length=256)]
 Email = Annotated[str, accepts("an address such as team@example.org", pattern=r"^[^\s@]+@[^\s@]+\.[^\s@]+$")]
 

@@ -258,7 +258,7 @@ class App(pulumi.ComponentResource):
 
     def _process(self, process: str) -> None:
         args, place = self._args, self._args.place
-        app.ContainerApp(
+        made = app.ContainerApp(
             f"{self.pulumi_resource_name}-{process}",
             container_app_name=process_name(place.names, process),
             resource_group_name=place.resource_group,
@@ -289,6 +289,14 @@ class App(pulumi.ComponentResource):
             tags=place.tags,
             # Image, command and environment are the roll step's.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["template.containers"]),
+        )
+        # What it prints comes by its environment's setting.
+        diagnostics(
+            self,
+            f"{self.pulumi_resource_name}-{process}-diagnostics",
+            made.id,
+            args.workspace_id,
+            logs=False,
         )
 
 

@@ -219,6 +219,11 @@ union isfuzzy=true (datatable(TimeGenerated: datetime, OperationName: string)[])
 )
 
 
+CERTIFICATE_DAYS = 30
+# West Europe, North Europe, East US by their population tags ("Application Insights availability tests").
+TEST_LOCATIONS = ("emea-nl-ams-azr", "emea-gb-db3-azr", "us-va-ash-azr")
+
+
 def database_rules(max_connections: int) -> tuple[MetricRule, ...]:
     """ "Monitor metrics on Azure Database for PostgreSQL flexible server"."""
     return (
@@ -243,7 +248,10 @@ def database_rules(max_connections: int) -> tuple[MetricRule, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class MonitoringArgs:
-    """`emails`: who is told. `max_connections`: of the database. `endpoint_host`: Front Door's public one."""
+    """`emails`: who is told. `max_connections`: of the database. `endpoint_host`: Front Door's public one.
+
+    `domain`: one of the stack's own, whose certificate is watched by asking it for `probe_path`.
+    """
 
     place: Place
     workspace_id: pulumi.Input[str]
@@ -252,6 +260,10 @@ class MonitoringArgs:
     database_id: pulumi.Input[str]
     max_connections: int
     emails: Sequence[str]
+    insights_id: pulumi.Input[str]
+    domain: str | None = None
+    probe_path: str = "/"
+    probe_status: int = 200
 
 
 class Monitoring(pulumi.ComponentResource):
@@ -284,6 +296,8 @@ class Monitoring(pulumi.ComponentResource):
             self._metric_alert(rule, args.database_id)
         for rule in LOG_RULES:
             self._log_alert(rule)
+        if args.domain is not None:
+            self._certificate(args.domain)
         self._workbook()
         self.register_outputs({"action_group_id": self.action_group_id})
 
@@ -345,6 +359,62 @@ class Monitoring(pulumi.ComponentResource):
                 "threshold": rule.least_requests,
                 "time_aggregation": monitor.AggregationTypeEnum.TOTAL,
             }
+
+    def _certificate(self, domain: str) -> None:
+        """Of the domain, which Front Door does not always renew by itself ("Domains in Azure Front Door").
+
+        A standard test, from three places, of which two must agree.
+        """
+        args, place, child = self._args, self._args.place, pulumi.ResourceOptions(parent=self)
+        test = applicationinsights.WebTest(
+            f"{self.pulumi_resource_name}-certificate-test",
+            web_test_name="certificate",
+            synthetic_monitor_id="certificate",
+            resource_group_name=place.resource_group,
+            location=place.location,
+            kind=applicationinsights.WebTestKind.STANDARD,
+            web_test_kind=applicationinsights.WebTestKind.STANDARD,
+            enabled=True,
+            retry_enabled=True,
+            frequency=900,
+            timeout=30,
+            locations=[applicationinsights.WebTestGeolocationArgs(location=each) for each in TEST_LOCATIONS],
+            request=applicationinsights.WebTestPropertiesRequestArgs(
+                request_url=f"https://{domain}{args.probe_path}", http_verb="GET"
+            ),
+            validation_rules=applicationinsights.WebTestPropertiesValidationRulesArgs(
+                expected_http_status_code=args.probe_status,
+                s_sl_check=True,
+                s_sl_cert_remaining_lifetime_check=CERTIFICATE_DAYS,
+            ),
+            # By which Azure finds the test's Application Insights.
+            tags=pulumi.Output.from_input(args.insights_id).apply(
+                lambda insights: {**place.tags, f"hidden-link:{insights}": "Resource"}
+            ),
+            opts=child,
+        )
+        monitor.MetricAlert(
+            f"{self.pulumi_resource_name}-certificate",
+            rule_name="certificate",
+            description=f"The certificate of {domain} ends within {CERTIFICATE_DAYS} days or is not valid",
+            resource_group_name=place.resource_group,
+            location="Global",
+            enabled=True,
+            severity=1,
+            scopes=[test.id, args.insights_id],
+            evaluation_frequency=duration(15),
+            window_size=duration(60),
+            criteria=monitor.WebtestLocationAvailabilityCriteriaArgs(
+                odata_type="Microsoft.Azure.Monitor.WebtestLocationAvailabilityCriteria",
+                component_id=args.insights_id,
+                web_test_id=test.id,
+                failed_location_count=2,
+            ),
+            auto_mitigate=True,
+            actions=[monitor.MetricAlertActionArgs(action_group_id=self.action_group_id)],
+            tags=place.tags,
+            opts=child,
+        )
 
     def _log_alert(self, rule: LogRule) -> None:
         place = self._args.place

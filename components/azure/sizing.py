@@ -15,7 +15,11 @@ FrontDoorTier = Literal["Standard", "Premium"]
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSize:
-    """One worker of an App Service plan."""
+    """One worker of an App Service plan.
+
+    Cores and memory: "App Service pricing" (Linux). Workers: "Azure subscription and service limits,
+    quotas, and constraints" (App Service limits). Zones: "Reliability in Azure App Service".
+    """
 
     tier: str  # as ARM spells it
     cores: int
@@ -31,8 +35,6 @@ def _plan(tier: str, workers: int, zones: bool, **sizes: tuple[int, float]) -> d
     }
 
 
-# "App Service pricing" (Linux) for cores and memory, "Azure subscription and service limits, quotas, and
-# constraints" (App Service limits) for workers, "Reliability in Azure App Service" for zones.
 # Free and Shared are left out: neither stays on nor joins a network.
 PLANS: dict[str, PlanSize] = {
     **_plan("Basic", 3, False, B1=(1, 1.75), B2=(2, 3.5), B3=(4, 7)),
@@ -75,7 +77,11 @@ USABLE_MEMORY = 0.75
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSize:
-    """Compute of a PostgreSQL flexible server."""
+    """Compute of a PostgreSQL flexible server.
+
+    "Compute options in Azure Database for PostgreSQL flexible server"; connections: "Limits in Azure Database
+    for PostgreSQL flexible server".
+    """
 
     tier: Literal["Burstable", "GeneralPurpose", "MemoryOptimized"]
     cores: int
@@ -83,13 +89,12 @@ class ServerSize:
     max_connections: int  # where the parameter is not set
 
 
-# "Limits in Azure Database for PostgreSQL flexible server": from so many GiB of memory on → connections.
+# From so many GiB of memory on → connections.
 CONNECTIONS = {2: 50, 4: 429, 8: 859, 16: 1718, 32: 3437, 48: 5000}
-# The same page: of these, kept for replication and monitoring by Azure itself.
+# Of these, kept for replication and monitoring by Azure itself.
 SERVER_CONNECTIONS = 15
 # Beside the site: manage.py, the dump and psql of a release, a scheduled dump, a person who looks.
 OPERATOR_CONNECTIONS = 5
-# "Compute options in Azure Database for PostgreSQL flexible server".
 BURSTABLE = {
     "B1ms": (1, 2),
     "B2s": (2, 4),
@@ -273,7 +278,10 @@ def check_endpoints(tier: FrontDoorTier, *, instances: int) -> None:
 
 
 def check_cpu(key: str, cores: float) -> str:
-    """Memory of a container with so many cores, e.g. "2.0Gi". Raises `TargetError`."""
+    """Memory of a container with so many cores, e.g. "2.0Gi" ("Containers in Azure Container Apps").
+
+    Raises `TargetError`.
+    """
     if cores not in CONSUMPTION_CORES:
         raise TargetError(
             f"{key} is {cores}, but 0.25 to 4 in steps of 0.25 is accepted by Container Apps; correct it."

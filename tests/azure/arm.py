@@ -47,6 +47,7 @@ TYPES: Mapping[str, ArmType] = {
         "Microsoft.App/managedEnvironments/storages", "environmentName", "storageName"
     ),
     "applicationinsights:Component": _type("Microsoft.Insights/components", "resourceName"),
+    "applicationinsights:WebTest": _type("Microsoft.Insights/webtests", "webTestName"),
     "applicationinsights:Workbook": _type("Microsoft.Insights/workbooks", "resourceName"),
     "authorization:ManagementLockByScope": _type("Microsoft.Authorization/locks", "lockName", scope="scope"),
     "authorization:RoleAssignment": _type(

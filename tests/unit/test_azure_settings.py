@@ -119,7 +119,15 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     (azure(tags={"a/b": "x"}), 'relevo:azure.tags.a/b is "a/b", but a tag\'s name'),
     (azure(tags={"team": 3}), "relevo:azure.tags.team is 3, but text of at most 256"),
     (azure(tags={"Stack": "x"}), "relevo:azure.tags has Stack, but that tag is the stack's own; rename it."),
-    (azure(tags={f"t{n}": "" for n in range(49)}), "relevo:azure.tags has 49 tags, but 48 are accepted;"),
+    *(
+        (
+            azure(tags={tag: "x"}),
+            f'relevo:azure.tags.{tag} is "{tag}", but a tag\'s name of at most 128 letters',
+        )
+        for tag in ("cost centre (eu)", "9team", "team#1:a", "größe")
+    ),
+    (azure(tags={"rotation": "x"}), "relevo:azure.tags has rotation, but that tag is the stack's own;"),
+    (azure(tags={f"t{n}": "" for n in range(13)}), "relevo:azure.tags has 13 tags, but 12 are accepted;"),
     (azure(buildImage="yes"), 'relevo:azure.buildImage is "yes", but true or false is accepted;'),
     (
         azure(buildImage=True, guard=True),

@@ -23,6 +23,7 @@ VERSIONS = {
     "app.Job": "2025-02-02-preview",
     "app.ManagedEnvironment": "2025-02-02-preview",
     "applicationinsights.Component": "2020-02-02",
+    "applicationinsights.WebTest": "2022-06-15",
     "applicationinsights.Workbook": "2023-06-01",
     "authorization.ManagementLockByScope": "2020-05-01",
     "authorization.RoleAssignment": "2022-04-01",

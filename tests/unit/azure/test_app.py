@@ -282,6 +282,9 @@ def test_a_further_process_is_one_replica_without_an_address(engine: StandInEngi
     assert app.process_names == {"worker": "ca-assets-prod-worker"}
     worker = engine.made["app-worker"]
     assert worker.type == "azure-native:app:ContainerApp"
+    watched = engine.made["app-worker-diagnostics"].inputs
+    assert watched["metrics"] == [{"category": "AllMetrics", "enabled": True}]
+    assert watched["logs"] == []
     assert worker.parent == "app"
     assert worker.ignore_changes == ("template.containers",)  # the roll step's
     assert worker.inputs == {

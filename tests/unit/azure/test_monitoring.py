@@ -46,8 +46,54 @@ def _monitoring(**changed: Any) -> Monitoring:
         "database_id": "database-id",
         "max_connections": 859,
         "emails": ("team@example.org",),
+        "insights_id": "insights-id",
     }
     return Monitoring("monitoring", MonitoringArgs(**{**given, **changed}))
+
+
+def test_the_certificate_of_ones_own_domain_is_watched(engine: StandInEngine) -> None:
+    """By asking the domain: no vault knows of it."""
+    engine.build(lambda: _monitoring(domain="loans.example.org", probe_path="/readyz/", probe_status=204))
+
+    assert engine.made["monitoring-certificate-test"].inputs == {
+        "webTestName": "certificate",
+        "syntheticMonitorId": "certificate",
+        "resourceGroupName": "rg-assets-prod",
+        "location": "westeurope",
+        "kind": "standard",
+        "webTestKind": "standard",
+        "enabled": True,
+        "retryEnabled": True,
+        "frequency": 900,
+        "timeout": 30,
+        "locations": [
+            {"location": "emea-nl-ams-azr"},
+            {"location": "emea-gb-db3-azr"},
+            {"location": "us-va-ash-azr"},
+        ],
+        "request": {"requestUrl": "https://loans.example.org/readyz/", "httpVerb": "GET"},
+        "validationRules": {
+            "expectedHttpStatusCode": 204,
+            "sSLCheck": True,
+            "sSLCertRemainingLifetimeCheck": 30,
+        },
+        "tags": {**TAGS, "hidden-link:insights-id": "Resource"},
+    }
+    alert = engine.made["monitoring-certificate"].inputs
+    assert alert["scopes"] == ["monitoring-certificate-test-id", "insights-id"]
+    assert alert["criteria"] == {
+        "odataType": "Microsoft.Azure.Monitor.WebtestLocationAvailabilityCriteria",
+        "componentId": "insights-id",
+        "webTestId": "monitoring-certificate-test-id",
+        "failedLocationCount": 2,
+    }
+    assert alert["actions"] == [{"actionGroupId": "monitoring-people-id"}]
+
+
+def test_without_a_domain_the_certificate_is_azures(engine: StandInEngine) -> None:
+    engine.build(_monitoring)
+
+    assert not [name for name in engine.made if "certificate" in name]
 
 
 def test_the_workspace_takes_no_key(engine: StandInEngine) -> None:

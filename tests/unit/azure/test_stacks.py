@@ -488,3 +488,5 @@ def test_with_a_domain_of_ones_own_that_is_the_address_which_the_release_asks() 
     assert engine.value(built.target.public_url) == "https://loans.example.org"
     assert built.facts["public_host"] == "loans.example.org"
     assert engine.of_type("cdn:AFDCustomDomain").keys() == {"edge-domain"}
+    asked = engine.plain("monitoring-certificate-test")["request"]["requestUrl"]
+    assert asked == f"https://loans.example.org{settings_of('qa').app.probe.path}"
