@@ -243,6 +243,7 @@ class ArmStandIn:
         self.requests: list[str] = []
         self.assertions: list[str] = []  # by which the authority was asked for a token
         self.fewest_in_rotation: int | None = None
+        self.served: list[tuple[str, str]] = []  # path and version of each answer to the public
         self._failures: list[Failure] = []
         self._polls: dict[str, int] = {}
         self._guard = threading.RLock()
@@ -779,7 +780,10 @@ class ArmStandIn:
                 return _Answer(503, {"error": "no origin"})
             self._turn += 1
             origin = serving[self._turn % len(serving)]
-            said = {"X-Instance": origin.instance, "X-Release": self.sites[origin.site].runs() or ""}
+            version = self.sites[origin.site].runs() or ""
+            said = {"X-Instance": origin.instance, "X-Release": version}
+            if not verified:
+                self.served.append((path, version))
             return _Answer(200, {"ok": True}, said)
 
 
