@@ -9,7 +9,9 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+import zlib
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from components import startup
@@ -23,19 +25,24 @@ PLATFORM_ERROR = " ERROR - "
 
 @dataclass(frozen=True)
 class Log:
-    """`starts`: worker → its newest start and the lines since. `platform`: (time, line) of faults."""
+    """`starts`: worker → its newest start and the lines since. `platform`: (time, line) of faults.
+
+    `fault`: why nothing is known of either, for now.
+    """
 
     starts: dict[str, tuple[marker.Started, list[str]]] = field(default_factory=dict)
     platform: list[tuple[str, str]] = field(default_factory=list)
+    fault: str | None = None
 
     @classmethod
     def of(cls, archive: bytes) -> Log:
+        """Also of a damaged one: Azure packs the files while containers write (Azure/azure-cli#23738)."""
         machines: dict[str, list[str]] = defaultdict(list)
-        if archive:
-            with zipfile.ZipFile(io.BytesIO(archive)) as files:
-                for path in sorted(files.namelist()):
-                    text = files.read(path).decode(errors="replace")
-                    machines[DATE.sub("", path.rpartition("/")[2])] += text.splitlines()
+        try:
+            for path, text in _files(archive):
+                machines[DATE.sub("", path.rpartition("/")[2])] += text.splitlines()
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            return cls(fault=f"the archive of its log is damaged, {type(error).__name__}")
         log = cls()
         for name, lines in machines.items():
             if name.endswith(CONTAINER):
@@ -67,3 +74,11 @@ class Log:
         for line in lines:
             if PLATFORM_ERROR in line and (stamp := STAMP.match(line)):
                 self.platform.append((stamp.group(1), line[stamp.end() :]))
+
+
+def _files(archive: bytes) -> Iterator[tuple[str, str]]:
+    if not archive:
+        return
+    with zipfile.ZipFile(io.BytesIO(archive)) as files:
+        for path in sorted(files.namelist()):
+            yield path, files.read(path).decode(errors="replace")

@@ -345,7 +345,7 @@ class AzureOperations:
 
     def admit(self, name: str, *, timeout: float) -> None:
         if self._serves(name):
-            self._sites.require_resolved(name)
+            self._sites.require_resolved(name, timeout=timeout)
             self._rotation.add(name, timeout=timeout)
 
     def retire(self) -> None:

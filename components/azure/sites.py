@@ -82,6 +82,8 @@ class View:
 
     def describe(self) -> str:
         """Who runs what, for whoever watches a roll."""
+        if self.log.fault:
+            return f"what cannot be read now ({self.log.fault})"
         parts = []
         for worker in self.workers:
             begun = self.log.starts.get(worker)
@@ -167,18 +169,31 @@ class Sites:
         known = set(self._names.values())
         return {site.name: site.properties.default_host_name for site in listed if site.name not in known}
 
-    def require_resolved(self, name: str) -> None:
+    def require_resolved(self, name: str, *, timeout: float) -> None:
         """Before it gets traffic. Raises `TargetError` with the setting whose secret it could not read."""
         site = self._names[name]
-        unresolved = {
-            setting: status for setting, status in self._references(site).items() if status != RESOLVED
-        }
-        if unresolved:
-            setting, status = sorted(unresolved.items())[0]
-            raise TargetError(
-                f"{setting} of {name} is a Key Vault reference in the state {status}, but traffic needs it "
-                f"Resolved; see whether the secret exists and the identity of {site} may read it."
-            )
+
+        waited: list[str] = []  # what App Service has not read yet
+
+        def resolved() -> bool | None:
+            waited.clear()
+            for setting, status in sorted(self._references(site).items()):
+                if status in PENDING:
+                    waited.append(f"{setting} of {name} is a Key Vault reference in the state {status}")
+                elif status != RESOLVED:
+                    raise TargetError(
+                        f"{setting} of {name} is a Key Vault reference in the state {status}, but traffic "
+                        f"needs it Resolved; see whether the secret exists and the identity of {site} may "
+                        f"read it."
+                    )
+            return None if waited else True
+
+        until(
+            resolved,
+            timeout=timeout,
+            limit="relevo:limits.readySeconds",
+            fault=lambda: waited[0],
+        )
 
     # -- inside ----------------------------------------------------------------------------------------
     @property
@@ -190,15 +205,29 @@ class Sites:
             config = self._web.get_configuration(self._group, site)
             settings = self._web.list_application_settings(self._group, site)
             workers = [worker.name for worker in self._web.list_instance_identifiers(self._group, site)]
-            archive = b"".join(self._web.get_container_logs_zip(self._group, site) or ())
         return View(
             running=self._running(site),
             image=config.properties.linux_fx_version or "",
             settings=dict(settings.properties or {}),
             workers=tuple(sorted(workers)),
-            log=Log.of(archive),
+            log=self._log(site),
             references=self._references(site),
         )
+
+    def _log(self, site: str) -> Log:
+        """Empty where Azure has none to give right now: the gate asks again, for as long as it may."""
+        from azure.core.exceptions import HttpResponseError, IncompleteReadError
+
+        with asking(f"read the log of the site {site}"):
+            try:
+                return Log.of(b"".join(self._web.get_container_logs_zip(self._group, site) or ()))
+            except IncompleteReadError:
+                return Log(fault="the archive of its log ends too early")
+            except HttpResponseError as error:
+                status = error.status_code or 0
+                if status != 404 and status < 500:
+                    raise
+                return Log(fault=f"Azure answers {status} to who asks for its log")
 
     def _running(self, site: str) -> bool:
         with asking(f"read the site {site}"):

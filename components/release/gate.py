@@ -19,6 +19,10 @@ PAUSE = 0.1
 STEADY_SECONDS = 3.0  # how long a process without an address must stay up to count as started
 
 
+class NoGoodAnswer(Exception):
+    """The probe was not answered as expected; the message says how instead."""
+
+
 def pass_gate(context: Context, name: str, deployment: Deployment) -> None:
     """Return when `name` runs the deployment and is ready. Raises `StepFailed` with what is wrong.
 
@@ -64,21 +68,30 @@ def readiness_fault(context: Context, name: str, deployment: Deployment) -> str 
         return None
     probe = context.spec.probe
     try:
-        response = _client(heeds_environment(instance.address)).get(
-            instance.address + probe.path,
-            headers={**instance.access_headers, **probe.headers},
+        said = answer(probe, instance.address, instance.access_headers)
+    except NoGoodAnswer as fault:
+        return str(fault)
+    for header, wanted in expected_headers(probe, name, deployment).items():
+        if said.get(header) != wanted:
+            return f"{header} is {said.get(header)!r}, but expected {wanted!r}"
+    return None
+
+
+def answer(probe: Probe, base_url: str, access_headers: Mapping[str, str] | None = None) -> httpx.Headers:
+    """What a good answer says in its headers, on a new connection. Raises `NoGoodAnswer`."""
+    try:
+        response = _client(heeds_environment(base_url)).get(
+            base_url + probe.path,
+            headers={**(access_headers or {}), **probe.headers},
             timeout=probe.timeout_seconds,
         )
     except httpx.TimeoutException:
-        return f"{probe.path} does not answer within {probe.timeout_seconds:g} s"
+        raise NoGoodAnswer(f"{probe.path} does not answer within {probe.timeout_seconds:g} s") from None
     except httpx.HTTPError as error:
-        return f"{probe.path} does not answer ({type(error).__name__})"
+        raise NoGoodAnswer(f"{probe.path} does not answer ({type(error).__name__})") from None
     if response.status_code != probe.status:
-        return f"{probe.path} answers {response.status_code}, but expected {probe.status}"
-    for header, wanted in expected_headers(probe, name, deployment).items():
-        if response.headers.get(header) != wanted:
-            return f"{header} is {response.headers.get(header)!r}, but expected {wanted!r}"
-    return None
+        raise NoGoodAnswer(f"{probe.path} answers {response.status_code}, but expected {probe.status}")
+    return response.headers
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,18 +20,87 @@ from components.target import TargetError
 STEP = "smoke"
 INPUTS = ("release", "target", "spec")
 UNTOUCHED = "nothing that it is about has changed"
+ANSWERS = 10  # public ones in a row by this release alone
+BETWEEN = 0.1  # seconds from one to the next
 
 
 def smoke(context: Context, release: Release) -> Mapping[str, Any]:
     """Every request of the scenario as it went. Raises `StepFailed` with the first that went wrong.
 
-    Before that, all instances serve this release: what a killed `up`, a crash or a hand has changed since
-    their steps, the engine takes for done.
+    Before that, all instances serve this release, for what a killed `up`, a crash or a hand has changed since
+    their steps, the engine takes for done; and nothing else answers the public, such as an instance that the
+    stack has no more. After it, each of them serves still.
     """
-    from components.release import verification  # which imports httpx, and a preview does without
     from components.release.tasks.roll import hold, rolled
 
-    hold(context, release, rolled(release))
+    names = rolled(release)
+    hold(context, release, names)
+    context.operations.retire()
+    answers_alone(context, release)
+    done = run_scenario(context, release)
+    for name in names:
+        still_serves(context, release, name, done)
+    return done
+
+
+def answers_alone(context: Context, release: Release) -> None:
+    """Return when the public address is answered by nothing but this release, on the stack's own instances.
+
+    A balancer that is everywhere learns of a change bit by bit. Nothing is asked of a project that does not
+    say its version. Raises `StepFailed`.
+    """
+    release_header = context.spec.probe.release_header
+    if release_header is None:
+        return
+    limit = context.spec.limits.drain_seconds
+    deadline = time.monotonic() + limit
+    in_a_row = 0
+    while in_a_row < ANSWERS:
+        fault = public_fault(context, release, release_header)
+        in_a_row = 0 if fault else in_a_row + 1
+        if fault and time.monotonic() > deadline:
+            raise StepFailed(
+                f"the public address {fault} after {limit:g} s, but only {release.version} of "
+                f"{', '.join(context.spec.instances)} may answer; see what else is in rotation."
+            )
+        time.sleep(BETWEEN)
+
+
+def public_fault(context: Context, release: Release, release_header: str) -> str | None:
+    """What is wrong with who answers one public request; None: nothing."""
+    from components.release import gate  # which imports httpx, and a preview does without
+
+    probe = context.spec.probe
+    try:
+        said = gate.answer(probe, context.operations.public_url.rstrip("/"))
+    except gate.NoGoodAnswer as fault:
+        return f"is not answered well ({fault})"
+    version = said.get(release_header, "no version")
+    instance = said.get(probe.instance_header, "no instance") if probe.instance_header else None
+    if version == release.version and (instance is None or instance in context.spec.instances):
+        return None
+    return f"is still answered by {version}" + (f" of {instance}" if instance else "")
+
+
+def still_serves(context: Context, release: Release, name: str, done: Mapping[str, Any]) -> None:
+    """The last proof of each instance. Raises `StepFailed`, with `done` for the record."""
+    from components.release.gate import readiness_fault
+    from components.release.tasks.roll import comes_back, deployment, serves
+
+    wanted = deployment(release)
+    if serves(context, name, wanted) or comes_back(context, name, wanted):
+        return
+    fault = readiness_fault(context, name, wanted) or "it is out of rotation, or does not stay up"
+    raise StepFailed(
+        f"{name} does not serve {release.version} any more after the smoke scenario ({fault}); see its log.",
+        done,
+    )
+
+
+def run_scenario(context: Context, release: Release) -> Mapping[str, Any]:
+    """Every request as it went. Raises `StepFailed` with the first that went wrong."""
+    from components.release import verification  # which imports httpx, and a preview does without
+
     if context.spec.scenario is None:
         return {"requests": []}
     parsed = scenario.parse(context.spec.scenario, "relevo:smoke")

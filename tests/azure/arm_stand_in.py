@@ -118,6 +118,7 @@ class Site:
     crashing: dict[str, list[str]] = field(default_factory=dict)
     references: dict[str, str] = field(default_factory=dict)  # setting → status, if not Resolved
     platform: list[str] = field(default_factory=list)
+    halves: int = 0  # so many archives of its log are half ones
     ignores: set[str] = field(default_factory=set)  # of linuxFxVersion, appSettings, appCommandLine
     logs: dict[str, list[str]] = field(default_factory=dict)
     _restarting: list[str] = field(default_factory=list)
@@ -244,6 +245,7 @@ class ArmStandIn:
         self.requests: list[str] = []
         self.assertions: list[str] = []  # by which the authority was asked for a token
         self.fewest_in_rotation: int | None = None
+        self.served: list[tuple[str, str]] = []  # path and version of each answer to the public
         self._failures: list[Failure] = []
         self._polls: dict[str, int] = {}
         self._guard = threading.RLock()
@@ -477,7 +479,12 @@ class ArmStandIn:
         )
 
     def _site_log(self, request: _Request) -> _Answer:
-        return _Answer(200, self.sites[request.path[0]].archive(), {"Content-Type": "application/zip"})
+        site = self.sites[request.path[0]]
+        archive = site.archive()
+        if site.halves:
+            site.halves -= 1
+            archive = archive[: len(archive) // 2]
+        return _Answer(200, archive, {"Content-Type": "application/zip"})
 
     # front door
     def _origin(self, request: _Request) -> _Answer:
@@ -797,7 +804,10 @@ class ArmStandIn:
                 return _Answer(503, {"error": "no origin"})
             self._turn += 1
             origin = serving[self._turn % len(serving)]
-            said = {"X-Instance": origin.instance, "X-Release": self.sites[origin.site].runs() or ""}
+            version = self.sites[origin.site].runs() or ""
+            said = {"X-Instance": origin.instance, "X-Release": version}
+            if not verified:
+                self.served.append((path, version))
             return _Answer(200, {"ok": True}, said)
 
 

@@ -221,12 +221,15 @@ def test_new_instances_get_the_release_before_traffic_and_the_way_back_is_a_pin(
         assert patched.index(qa.azure.origins[name].site) < patched.index(name)
 
 
-def test_removed_instances_leave_rotation_before_they_go_and_all_can_be_destroyed(qa: Stack) -> None:
-    made, asked = len(qa.store.journal()), len(qa.azure.requests)
+def test_removed_instances_serve_no_old_version_after_a_roll_and_all_can_be_destroyed(qa: Stack) -> None:
+    made, asked, served = len(qa.store.journal()), len(qa.azure.requests), len(qa.azure.served)
     sites = {name: origin.site for name, origin in qa.azure.origins.items()}
     qa.project.set("instances", 2)
-    qa.project.up_at_once()
-    assert qa.serving() == {"instance-1": "v1", "instance-2": "v1"}
+    qa.release("v2")
+    assert qa.serving() == {"instance-1": "v2", "instance-2": "v2"}
+    answers = qa.azure.served[served:]
+    assert "v1" in {version for _, version in answers}  # while the others were rolled
+    assert {version for path, version in answers if path == "/docs/"} == {"v2"}  # which smoke alone asks
     gone = [entry["id"] for entry in qa.store.journal()[made:] if entry["operation"] == "delete"]
     for number in range(3, 9):
         (origin,) = (at for at, id_ in enumerate(gone) if id_.endswith(f"/app/origins/instance-{number}"))

@@ -15,6 +15,7 @@ SHORTENED: dict[str, dict[str, Any]] = {
     "components.azure.waiting": {"PAUSE": PAUSE},
     "components.azure.rotation": {"BETWEEN": 0.01},
     "components.azure.sites": {"FRESH_SECONDS": 0.0},
+    "components.release.smoke": {"BETWEEN": 0.01},
 }
 
 

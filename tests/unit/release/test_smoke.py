@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from components.release import smoke as smoke_step
 from components.release.context import StepFailed
 from components.release.record import Release
+from components.release.running import perform
 from components.release.scenario import parse
-from components.release.smoke import SmokeProvider, why_run
+from components.release.smoke import ANSWERS, SmokeProvider, smoke, why_run
+from components.release.spec import Limits
 from components.release.tasks.open_record import open_record
 from tests.unit.release.conftest import opened
 from tests.unit.release.stand_in import (
     SECRET,
     Answer,
+    Asked,
     StandInOperations,
     context,
     image,
     manifest,
+    probe,
     serving,
     specification,
     target_json,
@@ -38,7 +45,7 @@ steps:
 def props(operations: StandInOperations, monkeypatch):
     """The inputs of the resource, for a release of v1 that has just been opened."""
     monkeypatch.setattr("components.release.context.load_operations", lambda *_: operations)
-    spec = specification("v1", scenario=SCENARIO, secrets=["SECRET_KEY"])
+    spec = specification("v1", scenario=SCENARIO, secrets=["SECRET_KEY"], probe=probe(release_header=None))
     open_record(context(operations, spec))
     return {"release": "release 1", "target": target_json(), "spec": spec.to_json(), "requests": None}
 
@@ -89,7 +96,7 @@ def test_the_expected_fault_brings_no_traceback_into_the_display(operations, pro
 
 
 def test_without_a_scenario_nothing_is_asked(operations: StandInOperations, props, monkeypatch) -> None:
-    made, _ = opened(operations, "v2")
+    made, _ = opened(operations, "v2", probe=probe(release_header=None))
     outs = SmokeProvider().create({**props, "spec": made.spec.to_json()}).outs
     assert outs is not None
     assert outs["requests"] == []
@@ -119,6 +126,78 @@ def test_what_was_verified_is_never_undone(operations: StandInOperations, props)
     assert operations.read_record() == before
 
 
+# -- who answers the public --------------------------------------------------------------------------------
+def says(version: str, instance: str = "instance-1", status: int = 200) -> Answer:
+    return Answer(status=status, headers={"X-Release": version, "X-Instance": instance})
+
+
+@pytest.fixture
+def answered(operations: StandInOperations, monkeypatch) -> Callable[..., list[str]]:
+    """The smoke of v2 against a public address that gives these answers in turn, the last one for ever.
+
+    Returns what was done and asked. The scenario is one request, for "/".
+    """
+
+    def run(*answers: Answer, **changes) -> list[str]:
+        turn = itertools.chain(answers, itertools.repeat(answers[-1]))
+        done: list[str] = []
+        operations.before["retire"] = lambda: done.append("retire")
+
+        def answer(asked: Asked) -> Answer:
+            done.append(f"{asked.method} {asked.path}")
+            return next(turn)
+
+        monkeypatch.setattr(smoke_step, "BETWEEN", 0.001)
+        with serving(answer) as site:
+            public(operations, monkeypatch, f"{site.url}/")
+            scenario = "steps: [{name: opens, request: {path: /}}]"
+            limits = Limits(drain_seconds=0.3, ready_seconds=0.3, command_seconds=1)
+            made, _ = opened(operations, "v2", scenario=scenario, limits=limits, **changes)
+            perform(made, "smoke", smoke)
+        return done
+
+    return run
+
+
+def test_what_the_stack_has_no_more_is_out_of_rotation_before_the_public_is_asked(answered) -> None:
+    assert answered(says("v2")) == ["retire", *["GET /healthz/"] * ANSWERS, "GET /"]
+
+
+@pytest.mark.parametrize(
+    "other", [says("v1"), says("v2", "instance-3"), says("v2", status=502), Answer()], ids=str
+)
+def test_the_scenario_waits_until_this_release_alone_has_answered_the_public(answered, other: Answer) -> None:
+    """An edge that is everywhere learns of a change bit by bit."""
+    before = [says("v2")] * 4 + [other] + [says("v2", "instance-2")] * 5 + [other]
+    assert answered(*before, says("v2")) == [
+        "retire",
+        *["GET /healthz/"] * (len(before) + ANSWERS),
+        "GET /",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (says("v1", "instance-3"), "is still answered by v1 of instance-3 after 0.3 s"),
+        (Answer(), "is still answered by no version of no instance after"),
+        (Answer(status=502), "is not answered well (/healthz/ answers 502, but expected 200) after"),
+    ],
+    ids=str,
+)
+def test_a_release_fails_while_something_else_answers_the_public(answered, other: Answer, told: str) -> None:
+    with pytest.raises(StepFailed) as caught:
+        answered(other)
+    assert str(caught.value).startswith(f"the public address {told}")
+    assert "but only v2 of instance-1, instance-2 may answer; see" in str(caught.value)
+
+
+def test_a_project_that_names_no_instance_is_asked_for_its_version(answered) -> None:
+    answer = Answer(headers={"X-Release": "v2"})
+    asked = answered(answer, probe=probe(instance_header=None))
+    assert asked.count("GET /healthz/") == ANSWERS
+
+
 # -- checks ------------------------------------------------------------------------------------------------
 CHECKED = """
 steps: [{name: opens, request: {path: /}}]
@@ -132,7 +211,8 @@ checks:
 def released(operations: StandInOperations, monkeypatch, version: str, text: str, **folders: str) -> Release:
     """A release of this version, by its open record and its smoke alone."""
     operations.manifests[image(version)] = replace(manifest(version), folders=folders)
-    here = context(operations, specification(version, scenario=text, secrets=["SECRET_KEY"]))
+    silent = probe(release_header=None)
+    here = context(operations, specification(version, scenario=text, secrets=["SECRET_KEY"], probe=silent))
     open_record(here)
     monkeypatch.setattr("components.release.context.load_operations", lambda *_: operations)
     props = {"release": version, "target": target_json(), "spec": here.spec.to_json()}

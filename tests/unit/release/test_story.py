@@ -26,6 +26,7 @@ from tests.unit.release.stand_in import (
     Slot,
     StandInOperations,
     image,
+    probe,
     specification,
     target_json,
 )
@@ -99,6 +100,7 @@ def engine(operations: StandInOperations, monkeypatch) -> StandInEngine:
 def spec(version: str, **changes) -> Spec:
     limits = Limits(drain_seconds=1, ready_seconds=0.01, command_seconds=1)
     described = {"commands": COMMANDS, "processes": ("worker",), "secrets": ["SECRET_KEY"], "limits": limits}
+    described["probe"] = probe(release_header=None)  # nobody answers at the public address
     # The backups of the stand-in are from another day.
     return specification(version, **{**described, "backup_max_age_hours": 1e6, **changes})
 

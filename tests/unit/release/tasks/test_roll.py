@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from components.release import gate, record
+from components.release import smoke as smoke_step
 from components.release.context import Context, StepFailed
 from components.release.record import Release
 from components.release.running import perform
@@ -18,6 +19,7 @@ from components.target import Completed, Deployment, TargetError
 from tests.unit.release.conftest import opened, released
 from tests.unit.release.stand_in import (
     Answer,
+    Asked,
     Killed,
     Slot,
     StandInOperations,
@@ -38,6 +40,7 @@ def quick(monkeypatch) -> None:
     monkeypatch.setattr(gate, "PAUSE", 0.01)
     monkeypatch.setattr(gate, "STEADY_SECONDS", 0.05)
     monkeypatch.setattr(roll_task, "RETURN_SECONDS", 0.2)
+    monkeypatch.setattr(smoke_step, "BETWEEN", 0.001)
 
 
 @pytest.fixture
@@ -400,6 +403,32 @@ def test_all_instances_serve_one_version_when_smoke_is_done(
     other_hand(operations, first)
     perform(made, "smoke", smoke)
     assert {operations.slots[name].runs for name in NAMES} == {of(release)}
+
+
+def test_an_instance_that_the_scenario_kills_fails_smoke(
+    operations: StandInOperations, sites, monkeypatch
+) -> None:
+    serves(operations, "v1")
+    made, _ = opened(operations, "v2", scenario="steps: [{name: opens, request: {path: /smoke/}}]")
+    for name in NAMES:
+        perform_roll(made, name)
+    good = instance_of(operations, "instance-1")
+
+    def kills(asked: Asked) -> Answer:
+        if asked.path == "/smoke/":
+            operations.slots["instance-2"].runs = None
+        return good(asked)
+
+    with serving(kills) as site:
+        monkeypatch.setattr(type(operations), "public_url", site.url)
+        with pytest.raises(StepFailed) as caught:
+            perform(made, "smoke", smoke)
+    assert str(caught.value) == (
+        "instance-2 does not serve v2 any more after the smoke scenario (its process does not run); "
+        "see its log."
+    )
+    failed = next(entry for entry in operations.entries() if entry.event == "step failed")
+    assert [request["fault"] for request in failed.data["requests"]] == [None]
 
 
 def test_what_dies_of_traffic_is_put_back_and_the_last_good_one_is_not_taken_out(
