@@ -33,6 +33,7 @@ PROGRAM = """
         )
 """
 CONTAINERS = ("media", "backups")
+LOCK = "azure-native:authorization:ManagementLockByScope"
 
 
 def program(*, sku: str = "Standard_LRS", containers: tuple[str, ...] = CONTAINERS) -> str:
@@ -80,6 +81,16 @@ def test_what_azure_fails_stops_the_up_and_the_next_one_goes_on(
     assert "media" not in names(azure)
     assert names(azure) >= {"rg-small", "stsmall", "backups"}
     azure.order()
+
+    # What is locked goes neither by itself nor with the account that it is in, which has no lock.
+    kept = f"{azure.named('stsmall')['id']}/blobServices/default/containers/kept"
+    lock = f"{kept}/providers/Microsoft.Authorization/locks/keep"
+    azure.put({"id": kept, "token": "azure-native:storage:BlobContainer", "inputs": {}})
+    azure.put({"id": lock, "token": LOCK, "inputs": {"scope": kept}})
+    told = project.pulumi("destroy", "--yes", "--skip-preview", "--stack", STACK, fails=True)
+    assert f'Code="ScopeLocked" Message="{azure.named("stsmall")["id"]} is locked by' in told
+    assert names(azure) == {"rg-small", "stsmall", "kept", "keep"}
+    azure.remove(lock)
     project.pulumi("destroy", "--yes", "--skip-preview", "--stack", STACK)
     assert names(azure) == set()
     assert set(Counter(entry["id"] for entry in azure.journal("create")).values()) == {1}
