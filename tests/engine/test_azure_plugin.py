@@ -11,6 +11,7 @@ import pytest
 
 from tests.azure import home
 from tests.azure.stand_in import VARIABLE, StandInAzure
+from tests.e2e.project import ROOT
 from tests.engine.conftest import STACK, Project
 from tests.engine.test_command_plugin import wait_for
 
@@ -94,6 +95,21 @@ def test_what_azure_fails_stops_the_up_and_the_next_one_goes_on(
     project.pulumi("destroy", "--yes", "--skip-preview", "--stack", STACK)
     assert names(azure) == set()
     assert set(Counter(entry["id"] for entry in azure.journal("create")).values()) == {1}
+
+
+def test_a_resource_that_breaks_the_rules_is_refused_in_a_preview_and_in_an_up(
+    project: Project, azure: StandInAzure
+) -> None:
+    """Also in an `up` without a preview: a first preview does not know all that the rules ask about."""
+    rules = ("no-public-data-plane", "tls", "identities-instead-of-keys", "tags")
+    pack = ("--policy-pack", str(ROOT / "policy"))
+    for output in (
+        project.pulumi("preview", "--stack", STACK, *pack, fails=True),
+        project.up(*pack, fails=True),
+    ):
+        for rule in rules:
+            assert f"[mandatory]  {rule}  " in output
+    assert "stsmall" not in names(azure)
 
 
 def test_what_exists_is_imported_and_what_was_changed_by_hand_is_shown(
