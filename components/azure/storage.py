@@ -171,7 +171,9 @@ class Storage(pulumi.ComponentResource):
             immutability_policy_name="default",
             immutability_period_since_creation_in_days=self._args.immutable_days,
             allow_protected_append_writes=container == LOGBOOK,
-            opts=pulumi.ResourceOptions(parent=self),
+            # It goes with its container: to delete it, the provider would have to show its ETag, and does not
+            # (pulumi/pulumi-azure-native#2156).
+            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
         )
         return made
 

@@ -60,8 +60,8 @@ class Vault(pulumi.ComponentResource):
     """Roles instead of access policies, purge protection, reachable from inside the network.
 
     A secret past its expiry is still served ("About Azure Key Vault secrets"): the date is for the alert, and
-    nothing stops when it is missed. A soft-deleted vault keeps its name: for 90 days where it is guarded, for
-    7 (the least that Azure takes) elsewhere, so that a stack for trials can be made again.
+    nothing stops when it is missed. A soft-deleted vault keeps its name: for 90 days where it was made guarded,
+    for 7 (the least that Azure takes) elsewhere, so that a stack for trials can be made again.
 
     Raises `TargetError` if a project's secret would have the name of the stack's own.
     """
@@ -94,7 +94,9 @@ class Vault(pulumi.ComponentResource):
                 ),
             ),
             tags=place.tags,
-            opts=guarded(self, place),
+            # "Once the retention policy interval is set, it can't be changed" ("Azure Key Vault soft-delete
+            # overview"): a guard that comes or goes later leaves it.
+            opts=guarded(self, place, ignore_changes=["properties.softDeleteRetentionInDays"]),
         )
         lock(self, f"{name}-lock", place, self._vault, "Holds the stack's secrets.")
         self.id = self._vault.id

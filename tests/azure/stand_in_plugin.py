@@ -126,8 +126,10 @@ class StandInPlugin(provider_pb2_grpc.ResourceProviderServicer):
             return provider_pb2.UpdateResponse(properties=_updated(token, request))
         if not request.preview:
             self._obey(request.urn, context)
-            if self._azure.get(request.id) is None:
+            before = self._azure.get(request.id)
+            if before is None:
                 _abort(context, f'Status=404 Code="ResourceNotFound" Message="{request.id} was not found."')
+            _refuse_change(arm.kind(token), before["inputs"], inputs, context)
             self._refuse_references(inputs, context)
         made = answers.outputs(token, inputs, request.id)
         if not request.preview:
@@ -149,12 +151,16 @@ class StandInPlugin(provider_pb2_grpc.ResourceProviderServicer):
 
     def Delete(self, request, context):
         self._obey(request.urn, context)
+        if arm.kind(_token(request.urn)) == "storage:BlobContainerImmutabilityPolicy":
+            # The provider shows no ETag (pulumi/pulumi-azure-native#2156).
+            _abort(context, 'Status=412 Code="ContainerImmutabilityPolicyFailure" Message="incorrect etag"')
         for document in self._azure.resources():
             if document["token"] != "azure-native:authorization:ManagementLockByScope":
                 continue
-            scope = str(document["inputs"]["scope"]).lower()
-            if request.id.lower() == scope or (
-                request.id.lower().startswith(f"{scope}/") and document["id"] != request.id
+            scope, id_ = str(document["inputs"]["scope"]).lower(), request.id.lower()
+            # What is locked is not deleted with what it lies in either.
+            if f"{scope}/".startswith(f"{id_}/") or (
+                id_.startswith(f"{scope}/") and document["id"].lower() != id_
             ):
                 _abort(context, f'Status=409 Code="ScopeLocked" Message="{request.id} is locked by {scope}."')
         self._azure.note("delete", urn=request.urn, id=request.id)
@@ -236,6 +242,19 @@ class StandInPlugin(provider_pb2_grpc.ResourceProviderServicer):
             }
         )
         self._azure.note(operation, urn=urn, token=token, id=id_, inputs=inputs)
+
+
+def _refuse_change(
+    of: str, before: Mapping[str, Any], inputs: Mapping[str, Any], context: grpc.ServicerContext
+) -> None:
+    """What a vault has once and for all ("Azure Key Vault soft-delete overview")."""
+    if of != "keyvault:Vault":
+        return
+    old, new = before["properties"], inputs["properties"]
+    for name in ("softDeleteRetentionInDays", "enablePurgeProtection"):
+        if old.get(name) and old[name] != new.get(name):
+            message = f"The property {name} has been set already and it can't be modified."
+            _abort(context, f'Status=400 Code="BadRequest" Message="{message}"')
 
 
 def _token(urn: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.azure import home
 from tests.azure.stand_in import VARIABLE, StandInAzure
+from tests.e2e.project import ROOT
 from tests.engine.conftest import STACK, Project
 from tests.engine.test_command_plugin import wait_for
 
@@ -33,6 +34,7 @@ PROGRAM = """
         )
 """
 CONTAINERS = ("media", "backups")
+LOCK = "azure-native:authorization:ManagementLockByScope"
 
 
 def program(*, sku: str = "Standard_LRS", containers: tuple[str, ...] = CONTAINERS) -> str:
@@ -80,9 +82,34 @@ def test_what_azure_fails_stops_the_up_and_the_next_one_goes_on(
     assert "media" not in names(azure)
     assert names(azure) >= {"rg-small", "stsmall", "backups"}
     azure.order()
+
+    # What is locked goes neither by itself nor with the account that it is in, which has no lock.
+    kept = f"{azure.named('stsmall')['id']}/blobServices/default/containers/kept"
+    lock = f"{kept}/providers/Microsoft.Authorization/locks/keep"
+    azure.put({"id": kept, "token": "azure-native:storage:BlobContainer", "inputs": {}})
+    azure.put({"id": lock, "token": LOCK, "inputs": {"scope": kept}})
+    told = project.pulumi("destroy", "--yes", "--skip-preview", "--stack", STACK, fails=True)
+    assert f'Code="ScopeLocked" Message="{azure.named("stsmall")["id"]} is locked by' in told
+    assert names(azure) == {"rg-small", "stsmall", "kept", "keep"}
+    azure.remove(lock)
     project.pulumi("destroy", "--yes", "--skip-preview", "--stack", STACK)
     assert names(azure) == set()
     assert set(Counter(entry["id"] for entry in azure.journal("create")).values()) == {1}
+
+
+def test_a_resource_that_breaks_the_rules_is_refused_in_a_preview_and_in_an_up(
+    project: Project, azure: StandInAzure
+) -> None:
+    """Also in an `up` without a preview: a first preview does not know all that the rules ask about."""
+    rules = ("no-public-data-plane", "tls", "identities-instead-of-keys", "tags")
+    pack = ("--policy-pack", str(ROOT / "policy"))
+    for output in (
+        project.pulumi("preview", "--stack", STACK, *pack, fails=True),
+        project.up(*pack, fails=True),
+    ):
+        for rule in rules:
+            assert f"[mandatory]  {rule}  " in output
+    assert "stsmall" not in names(azure)
 
 
 def test_what_exists_is_imported_and_what_was_changed_by_hand_is_shown(

@@ -293,3 +293,17 @@ def test_a_change_by_hand_is_shown_by_a_refresh(prod: Stack) -> None:
     prod.store.drift("stprestamosprod", allowBlobPublicAccess=False)
     assert "allowBlobPublicAccess: false => true" in output
     assert "1 to update" in output
+
+
+def test_prod_is_left_as_the_documentation_says(prod: Stack) -> None:
+    """docs/azure.md, "How to leave": an `up` without guard and rules takes the locks away, and no more."""
+    prod.project.environment["PULUMI_OPTION_POLICY_PACK"] = ""
+    prod.project.azure_set("guard", False)
+    deleted = len(prod.store.journal("delete"))
+    prod.project.up_at_once()
+    gone = [entry["id"].rpartition("/")[2] for entry in prod.store.journal("delete")[deleted:]]
+    assert gone == ["relevo-keep"] * 4
+    assert prod.serving() == {"instance-1": "v1", "instance-2": "v1", "instance-3": "v1"}
+
+    prod.project.destroy()
+    assert prod.store.resources() == []

@@ -114,13 +114,15 @@ def test_every_container_is_private(engine: StandInEngine, container: str) -> No
 
 
 def test_backups_are_written_once_and_the_logbook_is_appended_to(usual: StandInEngine) -> None:
+    made = usual.of_type("storage:BlobContainerImmutabilityPolicy").values()
     policies = {
-        made.inputs["containerName"]: (
-            made.inputs["immutabilityPeriodSinceCreationInDays"],
-            made.inputs["allowProtectedAppendWrites"],
+        policy.inputs["containerName"]: (
+            policy.inputs["immutabilityPeriodSinceCreationInDays"],
+            policy.inputs["allowProtectedAppendWrites"],
         )
-        for made in usual.of_type("storage:BlobContainerImmutabilityPolicy").values()
+        for policy in made
     }
+    assert all(policy.retain_on_delete for policy in made)
     assert policies == {"storage-backups-name": (40, False), "storage-logbook-name": (40, True)}
 
 

@@ -107,6 +107,15 @@ def test_a_guarded_one_is_locked_and_recoverable_for_90_days(engine: StandInEngi
     assert engine.made["vault-secret-key-value"].protect
 
 
+@pytest.mark.parametrize("guard", [True, False])
+def test_how_long_it_is_recoverable_stays_when_the_guard_comes_or_goes(
+    guard: bool, engine: StandInEngine
+) -> None:
+    """Azure refuses another number of days, and with it the `up` that is to remove the locks."""
+    engine.build(lambda: _vault(guard=guard))
+    assert engine.made["vault-vault"].ignore_changes == ("properties.softDeleteRetentionInDays",)
+
+
 def test_a_reader_may_read_secrets_and_nothing_else(usual: StandInEngine) -> None:
     (granted,) = usual.of_type("authorization:RoleAssignment").values()
     assert granted.inputs["principalId"] == "app-principal"
