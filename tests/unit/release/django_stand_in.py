@@ -136,7 +136,7 @@ def described(version: str, disk: Disk, built_at: str) -> Manifest:
 
 
 def squashed(name: str, files: Iterable[File]) -> File:
-    """One for a chain of files of an app, as `squashmigrations` makes it."""
+    """One for a chain of files of an app, as `squashmigrations` makes it; `run_before` is added by hand."""
     files = list(files)
     replaced = tuple(file.key for file in files)
     return File(
@@ -145,4 +145,5 @@ def squashed(name: str, files: Iterable[File]) -> File:
         effect=WORSE[max(WORSE.index(file.effect) for file in files)],
         reversible=all(file.reversible for file in files),
         replaces=replaced,
+        run_before=tuple(dict.fromkeys(key for file in files for key in file.run_before)),
     )

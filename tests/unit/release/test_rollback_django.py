@@ -1,7 +1,8 @@
 """The decision against Django itself: over random projects, what it plans is what Django then does.
 
-Projects have several apps that depend on each other, branches and merges, squashed migrations whose originals
-stay, go, or are forgotten, versions of different lines, and a last release that may have died half-way.
+Projects have several apps that depend on each other, also by `run_before`, branches and merges, squashed
+migrations whose originals stay, go, or are forgotten, versions of different lines, and a last release that
+may have died half-way.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 
-from django.db.migrations.exceptions import AmbiguityError, NodeNotFoundError
+from django.db.migrations.exceptions import AmbiguityError, CircularDependencyError, NodeNotFoundError
 from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from hypothesis import strategies as st
 
@@ -73,18 +74,28 @@ def files(draw: st.DrawFn) -> list[File]:
             parents += draw(st.lists(st.sampled_from(others), max_size=2, unique=True))
         effect = draw(st.sampled_from(WORSE))
         reversible = draw(st.integers(0, 4)) > 0
-        found.append(File((app, f"{number:04}"), tuple(parents), effect, reversible))
+        key = (app, f"{number:04}")
+        if others and draw(st.integers(0, 3)) == 0:
+            early = draw(st.sampled_from(others))
+            found = [
+                replace(file, run_before=(*file.run_before, key)) if file.key == early else file
+                for file in found
+            ]
+        found.append(File(key, tuple(parents), effect, reversible))
     return found
 
 
 def closed(found: list[File], chosen: set[Key]) -> dict[Key, File]:
-    """The chosen ones with all that they depend on."""
-    by_key = {file.key: file for file in found}
+    """The chosen ones with all that has to run before them."""
     needed = set(chosen)
     for file in reversed(found):
-        if file.key in needed:
-            needed.update(file.dependencies)
-    return {key: by_key[key] for key in by_key if key in needed}
+        if not needed.isdisjoint((file.key, *file.run_before)):
+            needed.update((file.key, *file.dependencies))
+    return {
+        file.key: replace(file, run_before=tuple(key for key in file.run_before if key in needed))
+        for file in found
+        if file.key in needed
+    }
 
 
 @st.composite
@@ -100,19 +111,18 @@ def projects(draw: st.DrawFn) -> Project:
     if draw(st.booleans()):
         disks = with_squash(draw, disks)
     database = Database()
+    manifests: list[Manifest] = []
     for number, disk in enumerate(disks):
         last = number == len(disks) - 1
+        at_most = draw(st.integers(0, 8)) if last and draw(st.booleans()) else None
         try:
-            database.migrate(disk, at_most=draw(st.integers(0, 8)) if last and draw(st.booleans()) else None)
-        except NodeNotFoundError:  # Django itself cannot go on with this one
+            manifests.append(described(f"v{number}", disk, f"2026-11-24T{number:02}:00:00+00:00"))
+            database.migrate(disk, at_most=at_most)
+        except (NodeNotFoundError, CircularDependencyError):  # Django itself refuses this one
             assume(False)
     kept = frozenset(range(len(disks)))
     if draw(st.integers(0, 4)) == 0:
         kept -= {draw(st.integers(0, len(disks) - 1))}
-    manifests = [
-        described(f"v{number}", disk, f"2026-11-24T{number:02}:00:00+00:00")
-        for number, disk in enumerate(disks)
-    ]
     return Project(tuple(disks), frozenset(database.rows), kept, tuple(manifests))
 
 
@@ -146,8 +156,11 @@ def with_squash(draw: st.DrawFn, disks: list[dict[Key, File]]) -> list[dict[Key,
 def forgetting(file: File, squash: File) -> File:
     if file.key == squash.key:
         return replace(file, replaces=())
-    renamed = (squash.key if key in squash.replaces else key for key in file.dependencies)
-    return replace(file, dependencies=tuple(dict.fromkeys(renamed)))
+
+    def renamed(keys: Iterable[Key]) -> tuple[Key, ...]:
+        return tuple(dict.fromkeys(squash.key if key in squash.replaces else key for key in keys))
+
+    return replace(file, dependencies=renamed(file.dependencies), run_before=renamed(file.run_before))
 
 
 def can_run(decision: Decision) -> bool:
@@ -156,7 +169,7 @@ def can_run(decision: Decision) -> bool:
 
 @given(projects())
 @settings(
-    max_examples=int(os.environ.get("RELEVO_EXAMPLES", "25")),
+    max_examples=int(os.environ.get("RELEVO_EXAMPLES", "500")),
     deadline=None,
     derandomize="RELEVO_EXAMPLES" not in os.environ,
     database=None,
