@@ -433,16 +433,24 @@ def logbook_(
 def logbook_verify(
     stack: StackOption = "local",
     head: Annotated[
-        str | None, typer.Option("--head", help="A head that is known: pulumi stack output logbook.")
+        str | None,
+        typer.Option("--head", help="A head that is known; left out: that of the engine's state."),
     ] = None,
 ) -> None:
     """Verify that no entry was changed, removed or added in between.
 
-    That the end is not missing, only a known head shows. The exit status is 1 where anything was changed.
+    That the end is not missing, only a known head shows: that of the last good release is in the engine's
+    state. The exit status is 1 where anything was changed.
     """
     from relevo import logbook
 
-    print("\n".join(logbook.verified(logbook.read(Project.here(), stack), head=head)))
+    project = Project.here()
+    if head is None:
+        try:
+            head = logbook.kept_head(project, stack)
+        except RelevoError as fault:
+            print(f"the engine's state has no head, so a cut end would not show: {fault}")
+    print("\n".join(logbook.verified(logbook.read(project, stack), head=head)))
 
 
 @secrets.command("set")

@@ -11,6 +11,7 @@ from components.local.layout import Layout
 from components.release import account, chain, reading, record, review
 from components.release.pages import rendering
 from components.release.record import Entry
+from relevo import engine
 from relevo.errors import RelevoError
 from relevo.project import Project
 
@@ -25,6 +26,11 @@ def read(project: Project, stack: str) -> bytes:
     from relevo import operating
 
     return operating.context(project, stack).operations.read_record()
+
+
+def kept_head(project: Project, stack: str) -> str:
+    """The head as the last good release has left it in the engine's state. Raises `RelevoError`."""
+    return engine.output(project, "stack", "output", "logbook", "--stack", stack).strip()
 
 
 def verified(written: bytes, *, head: str | None) -> list[str]:

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from components.release import logbook, notices, record, restoration
@@ -38,7 +39,7 @@ def restore(
     Nothing is lost for good: what served is kept beside. Afterwards the artefact is pinned that ran when the
     backup was taken.
     """
-    context = operating.context(project, stack)
+    context, decided = operating.context(project, stack), logbook.now()
     with context.operations.exclusive(STEP):
         completed = _completed(project, context, say)
         if completed is not None and backup in (None, completed.data["backup"]):
@@ -50,20 +51,21 @@ def restore(
         say(f"restoring {chosen} into a database beside the one that serves …")
         began = time.monotonic()
         brought = context.operations.restore(chosen, image=image)
-        say(f"{brought.database} is whole and counted, in {time.monotonic() - began:.1f} s")
-        if not _switch(project, context, brought, confirm=confirm, say=say):
+        took = {"bring": _since(began)}
+        say(f"{brought.database} is whole and counted, in {took['bring']:.1f} s")
+        if not _switch(project, context, brought, decided, took, confirm=confirm, say=say):
             context.operations.remove(brought.id)
 
 
 def undo(project: Project, stack: str, *, confirm: Confirm, say: Say) -> None:
     """The database and media that were put aside last, in their place again; the same other way round."""
-    context = operating.context(project, stack)
+    context, decided = operating.context(project, stack), logbook.now()
     with context.operations.exclusive(STEP):
         _completed(project, context, say)
         kept = next((beside for beside in context.operations.beside() if beside.kept), None)
         if kept is None:
             raise RelevoError(f"stack {stack} has no database that was put aside; relevo restore makes one.")
-        _switch(project, context, kept, confirm=confirm, say=say)
+        _switch(project, context, kept, decided, {}, confirm=confirm, say=say)
 
 
 def drop(project: Project, stack: str, id: str, *, say: Say) -> None:
@@ -158,8 +160,17 @@ def _completed(project: Project, context: Context, say: Say) -> Entry | None:
     return begun
 
 
-def _switch(project: Project, context: Context, chosen: Beside, *, confirm: Confirm, say: Say) -> bool:
-    """Compare, ask, switch, pin and record. False: not wanted."""
+def _switch(
+    project: Project,
+    context: Context,
+    chosen: Beside,
+    decided: datetime,
+    took: Mapping[str, float],
+    *,
+    confirm: Confirm,
+    say: Say,
+) -> bool:
+    """Compare, ask, switch, pin and record. False: not wanted. `took`: seconds of what came before."""
     operations = context.operations
     newest = record.current(context.releases())
     if newest is not None and newest.verdict == "open":
@@ -167,7 +178,9 @@ def _switch(project: Project, context: Context, chosen: Beside, *, confirm: Conf
             f"warning: release {newest.id} is not at its end; if its pulumi up still runs, end it first: "
             f"its next steps would find another database"
         )
+    began = time.monotonic()
     compared = operations.compare(chosen.id)
+    took = {**took, "compare": _since(began)}
     for line in table(compared):
         say(line)
     say("what serves now is kept beside with these rows; its sessions end, so requests may fail")
@@ -179,6 +192,8 @@ def _switch(project: Project, context: Context, chosen: Beside, *, confirm: Conf
         "backup": chosen.backup,
         "lost": [asdict(change) for change in compared.changes],
         "reversed": list(compared.migrations),
+        "decided_at": decided.isoformat(timespec="milliseconds"),
+        "took": took,
         **who(context.spec.responsible),
     }
     logbook.write(operations, "restore started", image=chosen.image, data=data)
@@ -189,7 +204,7 @@ def _switch(project: Project, context: Context, chosen: Beside, *, confirm: Conf
         say(f"  back to it     relevo restore --undo --stack {context.stack}")
         say(f"  without it     relevo restore --drop {kept.id} --stack {context.stack}")
         _pin(project, context.stack, chosen.image, say)
-        _done(context, chosen.image, data, kept, time.monotonic() - began)
+        _done(context, chosen.image, {**data, "took": {**took, "switch": _since(began)}}, kept)
     return True
 
 
@@ -207,18 +222,18 @@ def _failing(context: Context, image: str | None, data: Mapping[str, Any]) -> It
         raise
 
 
-def _done(
-    context: Context,
-    image: str | None,
-    data: Mapping[str, Any],
-    kept: Beside | None,
-    seconds: float | None = None,
-) -> None:
-    """On record as at its end, with the schema as it is now, and told."""
+def _done(context: Context, image: str | None, data: Mapping[str, Any], kept: Beside | None) -> None:
+    """On record as at its end, with the schema as it is now, and told. It has taken since it was decided."""
+    decided = data.get("decided_at")  # an older Relevo did not write it
+    seconds = (logbook.now() - datetime.fromisoformat(decided)).total_seconds() if decided else None
     applied = sorted(f"{app}.{name}" for app, name in context.operations.applied_migrations())
     more = {"kept": kept and kept.database, "kept_id": kept and kept.id, "schema": applied}
     logbook.write(context.operations, "restore done", image=image, seconds=seconds, data={**data, **more})
     notices.tell_on_record(context, "restored", backup=data["backup"])
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 3)
 
 
 def _pin(project: Project, stack: str, image: str | None, say: Say) -> None:

@@ -44,7 +44,7 @@ WAYS_BACK = ("rollback", "recovery")
 
 REVIEW_AFTER = timedelta(hours=24)
 REMEMBERED = 10
-OPTIONAL = ("kind", "decided_at", "identity", "approved", "stack", "language")  # of an opening
+OPTIONAL = ("kind", "decided_at", "restored", "identity", "approved", "stack", "language")  # of an opening
 SMOKE = "smoke"
 ROLL = "roll-"  # begins the name of the step that puts a release on an instance or a further process
 
@@ -85,6 +85,9 @@ class Release:
     previous_version: str | None
     kind: Kind = "release"
     decided_at: str | None = None  # when somebody asked for it, if before it was opened
+    restored: Mapping[str, float] = field(
+        default_factory=dict
+    )  # seconds of the restore that it ends, by part
     identity: Mapping[str, str] = field(default_factory=dict)  # of who is responsible, as far as known
     approved: str | None = None  # the digest of the preview that somebody approved; None: nobody was asked
     stack: str | None = None

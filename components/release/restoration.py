@@ -62,6 +62,15 @@ def ran_at(backup: str | None, entries: Sequence[Entry]) -> Entry | None:
     )
 
 
+def ended_by(image: str, entries: Sequence[Entry]) -> Entry | None:
+    """The end of the restore that a release of the image, opened now, completes: what it pinned then runs.
+
+    None: the record has no such restore since the last release was opened.
+    """
+    last = next((e for e in reversed(entries) if e.event in ("restore done", "release opened")), None)
+    return last if last is not None and (last.event, last.image) == ("restore done", image) else None
+
+
 def unfinished(entries: Sequence[Entry]) -> Entry | None:
     """The beginning of a restore that has no end on record: it still runs, or was killed."""
     last = next((entry for entry in reversed(entries) if entry.event in EVENTS), None)

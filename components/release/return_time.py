@@ -1,4 +1,7 @@
-"""How long a way back took, from the decision to the last instance that was verified. Pure."""
+"""How long a way back took, from the decision to the last instance that was verified. Pure.
+
+Where data was restored for it, the decision is that to restore.
+"""
 
 from __future__ import annotations
 
@@ -52,10 +55,13 @@ def of(release: Release) -> ReturnTime | None:
         decided_at=decided,
         verified_at=verified,
         seconds=None if verified is None else _between(decided, verified),
-        steps=tuple(
-            (step, release.seconds[step])
-            for step in release.begun
-            if step in release.seconds and step not in after
+        steps=(
+            *((f"restore: {part}", seconds) for part, seconds in release.restored.items()),
+            *(
+                (step, release.seconds[step])
+                for step in release.begun
+                if step in release.seconds and step not in after
+            ),
         ),
     )
 

@@ -6,19 +6,22 @@ python -m components.release.tasks.manage after-migrate 1      the first of rele
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
+from components.release import record
 from components.release.context import Context, StepFailed
-from components.release.plan import Key, pending
+from components.release.manifest import Manifest
+from components.release.plan import Key, is_applied, pending
 from components.release.record import Release
 from components.release.running import main
 from components.release.tasks.backup import further
-from components.target import Completed
+from components.target import Completed, TargetError
 from components.tracebacks import BEGIN
 
 LONGEST_REASON = 300
@@ -28,12 +31,19 @@ NOT_LET = ("OperationalError", "InterfaceError")
 OWN_FAULT = "pending trigger events"
 
 
-def manage(context: Context, release: Release, arguments: Sequence[str]) -> Completed:
-    """Run it to its end, which must be good."""
+def manage(
+    context: Context,
+    release: Release,
+    arguments: Sequence[str],
+    *,
+    left: Callable[[], Mapping[str, Any]] = dict,
+) -> Completed:
+    """Run it to its end, which must be good. `left`: what a bad one has left, for the record."""
     done = context.operations.manage(context.spec.image, arguments, release=release.id)
     if done.status != 0:
         why = reason(done.output)
-        raise StepFailed(f"manage.py {' '.join(arguments)} exited {done.status} ({why}); {remedy(why)}.")
+        fault = f"manage.py {' '.join(arguments)} exited {done.status} ({why}); {remedy(why)}."
+        raise StepFailed(fault, left())
     return done
 
 
@@ -66,7 +76,7 @@ def check(context: Context, release: Release) -> Mapping[str, Any]:
 
 
 def migrate(context: Context, release: Release) -> Mapping[str, Any]:
-    """The plan is recorded as it is done."""
+    """What is applied is recorded, whatever the end, and what tries before this one applied as well."""
     manifest = context.operations.artefact(context.spec.image).manifest
     before = context.operations.applied_migrations()
     applying = pending(manifest, before)
@@ -74,12 +84,28 @@ def migrate(context: Context, release: Release) -> Mapping[str, Any]:
         print("nothing to migrate", flush=True)
     taken = backup(context, release, before) if applying else None
     manage(context, release, ["migrate", "--plan"])
-    manage(context, release, ["migrate", "--noinput"])
+    wanted = {*record.pending(release), *map(str, applying)}
+    manage(context, release, ["migrate", "--noinput"], left=lambda: left(context, manifest, wanted))
     rows = {key for migration in applying for key in (migration.key, *migration.replaces)}
+    return {**account(manifest, wanted, before | rows), **({"backup": taken} if taken else {})}
+
+
+def left(context: Context, manifest: Manifest, wanted: Set[str]) -> Mapping[str, Any]:
+    """Of a migrate that failed midway; nothing where the database does not answer."""
+    with contextlib.suppress(TargetError):
+        return account(manifest, wanted, context.operations.applied_migrations())
+    return {}
+
+
+def account(manifest: Manifest, wanted: Set[str], schema: Set[Key]) -> Mapping[str, Any]:
+    """Which of the `wanted` ("app.name") are in the schema, and the schema itself."""
     return {
-        "applied": [str(migration) for migration in applying],
-        "schema": sorted(f"{app}.{name}" for app, name in before | rows),
-        **({"backup": taken} if taken else {}),
+        "applied": [
+            str(migration)
+            for migration in manifest.migrations
+            if str(migration) in wanted and is_applied(migration, schema)
+        ],
+        "schema": sorted(f"{app}.{name}" for app, name in schema),
     }
 
 

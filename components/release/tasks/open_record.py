@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from components.release import notices, record
+from components.release import notices, record, restoration
 from components.release.context import APPROVED, DECIDED, Context, StepFailed
 from components.release.logbook import now
-from components.release.record import Release
+from components.release.record import Entry, Release
 from components.release.responsible import who
 from components.release.running import recorded, run
 from components.target import TargetError
@@ -27,11 +27,12 @@ TOLD_WITHIN = 5.0  # seconds for telling that it has started, which a release do
 def open_record(context: Context) -> str:
     """The id of the release, opened now, or by an `up` that was killed before the engine knew of it."""
     with context.operations.exclusive("open-record"):
-        known = context.releases()
+        entries = record.parse(context.operations.read_record())
+        known = record.releases(entries)
         newest = record.current(known)
         if newest is None or not is_just_opened(context, newest):
             require_approved(context)
-            data = description(context, known)
+            data = description(context, entries, known)
             release = record.new_id(now(), data["version"], (other.id for other in known))
             context.write("release opened", release, data=data)
         opened = context.current()
@@ -71,7 +72,15 @@ def decided_at() -> str | None:
     raise StepFailed(f"{DECIDED} is {said}, but a past time with its zone is accepted; unset it.")
 
 
-def description(context: Context, known: list[Release]) -> Mapping[str, Any]:
+def since(context: Context, entries: Sequence[Entry]) -> Mapping[str, Any]:
+    """When it was asked for: with the restore before it, unless who asks says so."""
+    decided, restore = decided_at(), restoration.ended_by(context.spec.image, entries)
+    if decided is None and restore is not None and "decided_at" in restore.data:
+        return {"decided_at": restore.data["decided_at"], "restored": restore.data["took"]}
+    return {"decided_at": decided}
+
+
+def description(context: Context, entries: Sequence[Entry], known: Sequence[Release]) -> Mapping[str, Any]:
     """What the record says of a release. An artefact that cannot be read is named by its digest."""
     try:
         manifest = context.operations.artefact(context.spec.image).manifest
@@ -87,7 +96,7 @@ def description(context: Context, known: list[Release]) -> Mapping[str, Any]:
         "lock": lock,
         **who(context.spec.responsible),
         "kind": record.kind(known, context.spec.image),
-        "decided_at": decided_at(),
+        **since(context, entries),
         "approved": os.environ.get(APPROVED) or None,
         "previous_image": good.image if good else None,
         "previous_version": good.version if good else None,

@@ -93,12 +93,12 @@ def reverse(context: Context, release: Release, before: Schema, rewind: Rewind) 
         done = context.operations.manage(rewind.image, arguments, release=release.id)
         if done.status != 0:
             left = Schema.read(context, before.target)
-            gone = ", ".join(reversed_in(release, left)) or "nothing"
+            gone = reversed_in(release, left)
             raise StepFailed(
                 f"manage.py migrate {app} {name} of {rewind.version} exited {done.status} "
-                f"({reason(done.output)}), reversed is {gone}; correct that and run pulumi up, which goes "
-                f"on, or pin {rewind.version}, which applies it again.",
-                {"schema": left.names()},
+                f"({reason(done.output)}), reversed is {', '.join(gone) or 'nothing'}; correct that and run "
+                f"pulumi up, which goes on, or pin {rewind.version}, which applies it again.",
+                {"reversed": gone, "schema": left.names()},
             )
     after = Schema.read(context, before.target)
     decision = after.way_back()
@@ -107,7 +107,7 @@ def reverse(context: Context, release: Release, before: Schema, rewind: Rewind) 
             f"{rewind.version} has reversed all that it should, but the database still has more than "
             f"{after.target.version} can live with ({decision.refusal or decision.rewind}); see who else "
             f"migrates it, and run pulumi up.",
-            {"schema": after.names()},
+            {"reversed": reversed_in(release, after), "schema": after.names()},
         )
     return after
 

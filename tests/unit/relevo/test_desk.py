@@ -375,6 +375,7 @@ def test_a_logbook_is_verified_in_one_line_and_tampering_ends_with_1(
     span = "2026-01-01T00:00:00Z to 2026-01-02T00:00:00Z"
     assert run("logbook", "verify", "--head", head) == f"ok: 4 entries, head {head}, {span}\n"
     record.write_bytes(record.read_bytes().replace(b"somebody", b"nobody", 1))
+    state_has(monkeypatch, None)
     monkeypatch.setattr("sys.argv", ["relevo", "logbook", "verify"])
     with pytest.raises(SystemExit) as ended:
         cli.main()
@@ -384,9 +385,52 @@ def test_a_logbook_is_verified_in_one_line_and_tampering_ends_with_1(
     with pytest.raises(RelevoError, match="an option is given before verify"):  # not the stack that is meant
         run("logbook", "--stack", "other", "verify")
     record.write_bytes(b"")
-    assert run("logbook", "verify") == "the logbook has no entry yet\n"
+    assert run("logbook", "verify").splitlines() == [
+        "the engine's state has no head, so a cut end would not show: pulumi stack output ended with 1.",
+        "the logbook has no entry yet",
+    ]
     with pytest.raises(RelevoError, match=f"no line has the known head {head}"):
         run("logbook", "verify", "--head", head)
+
+
+def state_has(monkeypatch: pytest.MonkeyPatch, head: str | None) -> None:
+    """The engine's state, as `pulumi stack output logbook` has it."""
+
+    def output(_: Project, *arguments: str) -> str:
+        assert arguments == ("stack", "output", "logbook", "--stack", "local")
+        if head is None:
+            raise RelevoError("pulumi stack output ended with 1.")
+        return f"{head}\n"
+
+    monkeypatch.setattr("relevo.engine.output", output)
+
+
+def cut(written: bytes) -> bytes:
+    return b"".join(written.splitlines(keepends=True)[:2])
+
+
+def emptied(_: bytes) -> bytes:
+    return b""
+
+
+def forged(written: bytes) -> bytes:
+    """Without a hash, and with another text: as an older Relevo could have written it."""
+    entries = [json.loads(line.replace(b"somebody", b"nobody")) for line in written.splitlines()]
+    bare = [{k: v for k, v in entry.items() if k not in ("previous", "seals")} for entry in entries]
+    return b"".join(json.dumps(entry).encode() + b"\n" for entry in bare)
+
+
+@pytest.mark.parametrize("tamper", [cut, emptied, forged])
+def test_a_record_that_fits_itself_is_found_out_by_the_head_in_the_engines_state(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tamper: Callable[[bytes], bytes]
+) -> None:
+    record = project.state("local") / "logbook" / "releases.jsonl"
+    head = digest(record.read_bytes().splitlines()[-1])
+    state_has(monkeypatch, head)
+    assert run("logbook", "verify").startswith("ok: 4 entries")
+    record.write_bytes(tamper(record.read_bytes()))
+    with pytest.raises(RelevoError, match=f"no line has the known head {head}"):
+        run("logbook", "verify")
 
 
 # -- rehearsal -----------------------------------------------------------------------------------------

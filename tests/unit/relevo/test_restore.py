@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from datetime import timedelta
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
-from components.release import outlook, restoration
+from components.release import logbook, outlook, restoration, return_time
 from components.release.context import Context, StepFailed
 from components.release.running import perform
 from components.release.tasks.preflight import preflight
@@ -112,6 +115,34 @@ def test_it_takes_the_backup_of_before_what_serves_and_pins_what_ran_then(desk: 
 
     restore.undo(desk.project, "local", confirm=None, say=desk.said.append)
     assert desk.pinned == image("v2")
+
+
+def test_the_way_back_by_a_restore_counts_from_when_that_was_asked_for(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The half hour begins with the decision, and bringing a large backup is most of it."""
+    noon = logbook.now().replace(microsecond=0)
+    hands = count(1)
+    clock = SimpleNamespace(monotonic=lambda: 100.0 * next(hands))  # each part takes 100 s
+    monkeypatch.setattr(restore, "time", clock)
+    monkeypatch.setattr(logbook, "now", lambda: noon)
+    desk.operations.before["switch"] = lambda *_: monkeypatch.setattr(
+        logbook, "now", lambda: noon + timedelta(minutes=10)
+    )
+    desk.restore()
+    begun, done = desk.operations.entries()[-2:]
+    assert (begun.data["took"], done.seconds) == ({"bring": 100.0, "compare": 100.0}, 600.0)
+
+    context, release = opened(desk.operations, "v1")
+    for step in ("roll-instance-1", "smoke"):
+        context.write("step started", release.id, step=step)
+        context.write("step done", release.id, step=step, seconds=4.0)
+    took = return_time.of(context.current())
+    assert took is not None
+    assert (took.seconds, took.decided_at) == (600.0, noon.isoformat(timespec="milliseconds"))
+    parts = (("restore: bring", 100.0), ("restore: compare", 100.0), ("restore: switch", 100.0))
+    assert took.steps[:3] == parts
+    assert opened(desk.operations, "v1")[1].restored == {}, "only the first one after it is its end"
 
 
 def test_a_switch_that_fails_is_on_record_and_pins_nothing(desk: Desk) -> None:

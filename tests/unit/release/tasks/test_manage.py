@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from components.release import record
+from components.release import outlook, record, recorded_schema
 from components.release.context import SPEC, TARGET, StepFailed
 from components.release.logbook import now
 from components.release.running import perform
@@ -14,7 +14,15 @@ from components.release.spec import Commands
 from components.release.tasks import manage
 from components.target import Completed
 from tests.unit.release.conftest import opened, released
-from tests.unit.release.stand_in import SECRET, StandInOperations, image, target_json
+from tests.unit.release.stand_in import (
+    SECRET,
+    Killed,
+    StandInOperations,
+    context,
+    image,
+    specification,
+    target_json,
+)
 
 COMMANDS = Commands(
     before_migrate=(("wait_for", "database"),),
@@ -55,6 +63,63 @@ def test_migrate_shows_its_plan_first_and_records_what_it_applied(operations: St
     }
     assert ran(operations) == ["migrate --plan", "migrate --noinput"]
     assert operations.applied == {("loans", "0001_initial"), ("loans", "0002_location")}
+
+
+def with_schema(operations: StandInOperations, version: str):
+    """A release of it after v1, past its preflight."""
+    released(operations, "v1")
+    made, release = opened(operations, version, accept_incompatible=version)
+    made.write("step done", release.id, step="preflight", data={**PENDING, "schema": ["loans.0001_initial"]})
+    return made
+
+
+@pytest.mark.parametrize("so_far", [["0002_location"], ["0002_location", "0003_rename"]])
+def test_what_a_killed_migrate_has_applied_is_recorded_by_the_one_that_goes_on(operations, so_far) -> None:
+    made = with_schema(operations, "v3")
+    operations.kill_at("manage")
+    with pytest.raises(Killed):
+        perform(made, "migrate", manage.migrate)
+    operations.start_again()
+    operations.applied |= {("loans", name) for name in so_far}
+    assert perform(made, "migrate", manage.migrate)["applied"] == PENDING["pending"]
+
+
+def test_a_migrate_that_fails_midway_has_on_record_what_stays_so_a_preview_knows_the_way_back(
+    operations,
+) -> None:
+    made = with_schema(operations, "v3")
+
+    def fails(arguments: str) -> None:
+        if arguments == "migrate --noinput":
+            operations.applied.add(("loans", "0002_location"))
+            operations.completed["migrate"] = Completed(status=1, output="no such column", seconds=1)
+
+    operations.before["manage"] = fails
+    with pytest.raises(StepFailed, match="no such column"):
+        perform(made, "migrate", manage.migrate)
+    failed = next(entry for entry in operations.entries() if entry.event == "step failed")
+    assert failed.data == {
+        "applied": ["loans.0002_location"],
+        "schema": ["loans.0001_initial", "loans.0002_location"],
+    }
+    ahead = outlook.of(context(operations, specification("v1")))
+    assert "schema: left applied, they only add: loans.0002_location" in str(ahead)
+
+
+def test_a_migrate_that_fails_with_the_database_gone_says_why_and_leaves_the_schema_in_doubt(
+    operations,
+) -> None:
+    made = with_schema(operations, "v3")
+
+    def fails(arguments: str) -> None:
+        if arguments == "migrate --noinput":
+            operations.completed["migrate"] = Completed(status=1, output="server closed", seconds=1)
+            operations.fail("applied_migrations")
+
+    operations.before["manage"] = fails
+    with pytest.raises(StepFailed, match="server closed"):
+        perform(made, "migrate", manage.migrate)
+    assert recorded_schema.applied(operations.entries()) is None
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ def test_a_reverse_function_that_fails_is_told_with_what_is_reversed(operations:
     ) as no:
         perform(made, "rewind", rewind)
     assert "reversed is loans.0004_fill;" in str(no.value)
+    assert no.value.data["reversed"] == ["loans.0004_fill"]
     assert recorded_schema.applied(operations.entries()) == {INITIAL, ADDS, RENAME}
     operations.start_again()
     operations.completed.clear()
