@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 from components.release.history import History, known_to
 from components.release.manifest import Manifest
-from components.release.plan import Key
+from components.release.plan import Key, pending
 from components.release.record import Release, backup_without, is_older_than, last_good
 from components.release.reversal import Impossible, reversal
 from components.target import Artefact
@@ -68,7 +69,11 @@ class Decision:
 
 
 def decide(
-    target: Manifest, applied: Set[Key], earlier: Sequence[Artefact], known_releases: Sequence[Release]
+    target: Manifest,
+    applied: Set[Key],
+    earlier: Sequence[Artefact],
+    known_releases: Sequence[Release],
+    renamed: Mapping[Key, Key] = MappingProxyType({}),
 ) -> Decision:
     """Whether, or how, `target` can run on what is `applied`.
 
@@ -78,8 +83,11 @@ def decide(
     Whatever else there is must be reversed, by one artefact, without touching what the target has; that the
     rest stays applied makes the outcome the same however often a rewind was interrupted.
 
-    `known_releases` are those of the record, which names the backup for the remedy.
+    `known_releases` are those of the record, which names the backup for the remedy; `renamed` as of
+    `recorded_schema.renamed`.
     """
+    if refusal := _made_anew(target, applied, known_releases, renamed):
+        return Decision(refusal=refusal)
     manifests = [artefact.manifest for artefact in earlier]
     history = History([target, *manifests])
     rows, known = history.rows(applied), history.known_to(target)
@@ -127,6 +135,29 @@ def decide(
         refusal=f"the database has migrations that {target.version} does not know "
         f"({', '.join(_names(surplus))}), {reason}; pin a version that knows them, or restore the backup "
         f"{backup} with relevo restore (rows written since go){forgotten if strange else ''}"
+    )
+
+
+def _made_anew(
+    target: Manifest, applied: Set[Key], known_releases: Sequence[Release], renamed: Mapping[Key, Key]
+) -> str | None:
+    """Why `migrate` must not run: the target ran here, and its app's tables are another app's by now.
+
+    For Django its migrations were never applied, so it would serve, well, without any of its rows. An app
+    that is new in a version, by the name that another had once, is no such case.
+    """
+    rows = [key for migration in pending(target, applied) for key in (migration.key, *migration.replaces)]
+    old = [key for key in rows if key in renamed]
+    ran = [one for one in known_releases if one.version == target.version]
+    if not any(set(_names(old)) & set(one.done.get("migrate", {}).get("schema", ())) for one in ran):
+        return None
+    new = _names([renamed[key] for key in old])
+    return (
+        f"{target.version} ran here with {', '.join(_names(old))}, but these are {', '.join(new)} in "
+        f"django_migrations now, so migrate would make their tables anew, without a row; pin a version that "
+        f"knows {', '.join(new)}, or undo the renaming, or restore the backup "
+        f"{backup_without(known_releases, new) or 'taken before it'} with relevo restore (rows written "
+        f"since go)"
     )
 
 

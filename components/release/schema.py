@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Self
 
-from components.release import record
+from components.release import record, recorded_schema
 from components.release.context import Context
 from components.release.history import known_to
 from components.release.manifest import Manifest, Migration
@@ -24,6 +24,7 @@ class Schema:
     applied: Set[Key]
     earlier: tuple[Artefact, ...]
     releases: tuple[Release, ...]
+    renamed: Mapping[Key, Key]  # as of `recorded_schema.renamed`
 
     @classmethod
     def read(cls, context: Context, target: Manifest) -> Self:
@@ -35,10 +36,17 @@ class Schema:
         """Raises `TargetError`."""
         # Each artefact that is read is verified, file by file: only where one has something to tell.
         earlier = context.earlier() if applied - known_to(target) else []
-        return cls(target=target, applied=applied, earlier=tuple(earlier), releases=tuple(context.releases()))
+        entries = record.parse(context.operations.read_record())
+        return cls(
+            target=target,
+            applied=applied,
+            earlier=tuple(earlier),
+            releases=tuple(record.releases(entries)),
+            renamed=recorded_schema.renamed(entries, applied),
+        )
 
     def way_back(self) -> Decision:
-        return decide(self.target, self.applied, self.earlier, self.releases)
+        return decide(self.target, self.applied, self.earlier, self.releases, self.renamed)
 
     def pending(self) -> tuple[Migration, ...]:
         return pending(self.target, self.applied)

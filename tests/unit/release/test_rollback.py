@@ -379,6 +379,41 @@ def release(name: str, version: str, pending: list[str]) -> Release:
     )
 
 
+# -- apps that are renamed ---------------------------------------------------------------------------------
+RENAMED = {("a", "1"): ("z", "1"), ("a", "2"): ("z", "2")}
+
+
+def ran(version: str, schema: str, pending: str = "") -> Release:
+    made = release(f"B-{version}", version, pending.split())
+    return replace(made, done={**made.done, "migrate": {"schema": schema.split()}})
+
+
+@pytest.mark.parametrize("target", ["a.1 a.2", "a.s=a.1,a.2", "a.1 a.2 b.1"])
+def test_where_an_app_was_renamed_the_version_of_before_does_not_begin_with_empty_tables(target: str) -> None:
+    """Only creating, its migrations offend nobody: it would serve, healthy and without a row."""
+    known = [ran("v1", "a.1 a.2"), ran("v2", "z.1 z.2", pending="z.1 z.2")]
+    found = decide(of("v1", target), set(keys("z.1 z.2")), artefacts(of("v2", "z.1 z.2")), known, RENAMED)
+    assert found == Decision(
+        refusal="v1 ran here with a.1, a.2, but these are z.1, z.2 in django_migrations now, so migrate "
+        "would make their tables anew, without a row; pin a version that knows z.1, z.2, or undo the "
+        "renaming, or restore the backup B-v2 with relevo restore (rows written since go)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "target", "renamed", "known"),
+    [
+        pytest.param("v2", "z.1 z.2 z.3", RENAMED, [ran("v2", "z.1 z.2")], id="it knows the new name"),
+        pytest.param("v3", "z.1 z.2 a.1", RENAMED, [ran("v1", "a.1")], id="another app has the name now"),
+        pytest.param("v1", "a.1 a.2", {}, [ran("v1", "a.1 a.2")], id="they are gone, and not renamed"),
+        pytest.param("v1", "b.1 b.2", RENAMED, [ran("v1", "b.1 b.2")], id="it has other apps to apply"),
+    ],
+)
+def test_another_renaming_is_no_obstacle(version, target, renamed, known) -> None:
+    newer = artefacts(of("v2", "z.1 z.2"))
+    assert decide(of(version, target), set(keys("z.1 z.2")), newer, known, renamed).refusal is None
+
+
 def test_the_newest_manifest_that_ran_says_what_a_migration_does() -> None:
     """A migration may have been corrected between two builds; what was applied last is what counts."""
     newest = manifest("v3", FIRST, migration("loans.0002_location", "breaking"))

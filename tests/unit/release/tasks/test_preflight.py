@@ -295,6 +295,27 @@ def test_an_instance_that_got_the_failed_release_serves_it(operations: StandInOp
     assert "break the version that still runs (loans.0003_rename)" in faults(operations, "v3")
 
 
+def test_a_version_whose_app_was_renamed_since_would_begin_anew(operations: StandInOperations) -> None:
+    """As a command before migrate does it; the new version fails, and v1 is to come back."""
+    after = manifest("v7", migration("lending.0001_initial"))
+    operations.manifests[image("v7")] = after
+    operations.backups.clear()
+    for version in ("v1", "v7"):
+        made, _ = opened(operations, version)
+        perform(made, "preflight", preflight)
+        operations.applied = {
+            ("lending" if version == "v7" else app, name) for app, name in operations.applied
+        }
+        perform(made, "migrate", migrate)
+        operations.backup("before", kept=())
+    assert "v1 ran here with loans.0001_initial, but these are lending.0001_initial" in faults(
+        operations, "v1"
+    )
+    operations.applied = {("loans", "0001_initial")}
+    assert faults(operations, "v1") == ""
+    assert faults(operations, "v7") == ""
+
+
 def test_a_database_that_does_not_answer_is_one_fault(operations: StandInOperations) -> None:
     released(operations, "v1")
     operations.missing = ["WEBHOOK"]
