@@ -369,12 +369,9 @@ def watch(release: Release, entries: Iterable[Entry], until: str | None) -> Watc
         why=done.get("why"),
         requests=done.get("requests"),
         first_breach=release.breached,
-        measures={
-            name: Measure(**reading.known(Measure, {"breached": False, "found": "", "before": "", **measure}))
-            for name, measure in (done.get("measures") or {}).items()
-        },
-        curve=tuple(tuple(point) for point in done.get("curve") or ()),
-        exceptions=tuple(_each(Kinds, done.get("exceptions"))),
+        measures=measures(done),
+        curve=tuple(tuple(point[:5]) for point in done.get("curve") or () if len(point) >= 5),
+        exceptions=tuple(exceptions(done)),
         restarts=done.get("restarts"),
     )
 
@@ -390,17 +387,33 @@ def review(release: Release, due: str | None) -> ReviewTold | None:
         verdict=done.get("verdict"),
         early=bool(done.get("early")),
         late_seconds=done.get("late_seconds"),
-        volumes=tuple(
-            VolumeTold(
-                **{
-                    **reading.known(VolumeTold, volume),
-                    "name": name,
-                    "weeks": tuple(volume.get("weeks") or ()),
-                }
-            )
-            for name, volume in (done.get("volumes") or {}).items()
-        ),
+        volumes=tuple(volumes(done)),
     )
+
+
+def measures(done: Mapping[str, Any]) -> dict[str, Measure]:
+    """`done`: what the watch said at its end. What is no measure is passed over."""
+    return {
+        name: Measure(**reading.known(Measure, {"breached": False, "found": "", "before": "", **measure}))
+        for name, measure in (done.get("measures") or {}).items()
+        if isinstance(measure, Mapping)
+    }
+
+
+def exceptions(done: Mapping[str, Any]) -> list[Kinds]:
+    """`done`: what the watch said at its end."""
+    return _each(Kinds, done.get("exceptions"))
+
+
+def volumes(done: Mapping[str, Any]) -> list[VolumeTold]:
+    """`done`: what a review said. What is no volume is passed over."""
+    return [
+        VolumeTold(
+            **{**reading.known(VolumeTold, volume), "name": name, "weeks": tuple(volume.get("weeks") or ())}
+        )
+        for name, volume in (done.get("volumes") or {}).items()
+        if isinstance(volume, Mapping)
+    ]
 
 
 def beside(entry: Entry) -> Beside:
@@ -429,4 +442,4 @@ def backup(data: Mapping[str, Any]) -> BackupTaken | None:
 
 
 def _each(kind: type, rows: Iterable[Mapping[str, Any]] | None) -> list[Any]:
-    return [kind(**reading.known(kind, row)) for row in rows or ()]
+    return [kind(**reading.known(kind, row)) for row in rows or () if isinstance(row, Mapping)]

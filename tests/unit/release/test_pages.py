@@ -178,6 +178,22 @@ def test_the_watchs_curves_stay_inside_their_picture(pages) -> None:
     assert "requests over 59 min 30 s, at most 16" in page
 
 
+def test_what_another_version_of_relevo_adds_to_a_curve_or_leaves_out_stops_no_page() -> None:
+    book = Book()
+    release = book.succeed("v1")
+    found = {
+        "verdict": "quiet",
+        "curve": [[0, 10, 0, 0, 90, "more"], [30, 12, 0], [60, 14, 1, 0, 91]],
+        "measures": {"latency": None, "errors-5xx": {"found": "0 %", "before": "0 %", "breached": False}},
+        "exceptions": [None],
+    }
+    book.write("watch done", release[0], image=release[1], data=found)
+    book.write("review done", release[0], image=release[1], data={"volumes": {"loans": None}})
+    page = page_of(drawn(book), "v1")
+    assert "requests over 1 min 0 s, at most 14" in page
+    assert "5xx responses 0 % 0 % quiet" in page
+
+
 @pytest.mark.parametrize(
     ("value", "english", "spanish"),
     [
