@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -14,7 +12,6 @@ from rich.text import Text
 
 from components.release.logbook import now
 from relevo import engine
-from relevo.errors import RelevoError
 from relevo.project import Project
 
 
@@ -41,25 +38,8 @@ def run(project: Project, clock: Clock, *arguments: str, variables: Mapping[str,
     """
     console = Console()
     live = Live(clock, console=console, refresh_per_second=2, transient=True)
-    with (
-        engine.ended_by_the_engine(),
-        live if console.is_terminal else contextlib.nullcontext(),
-        subprocess.Popen(
-            [engine.program(), *arguments],
-            cwd=project.root,
-            env={**os.environ, **project.variables, **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        ) as process,
-    ):
-        assert process.stdout is not None
-        for line in process.stdout:
-            _show(console, clock, line.rstrip("\n"))
-    if process.returncode:
-        raise RelevoError(engine.fault(arguments[0], process.returncode))
+    with live if console.is_terminal else contextlib.nullcontext():
+        engine.follow(project, *arguments, show=lambda line: _show(console, clock, line), variables=variables)
 
 
 def _show(console: Console, clock: Clock, line: str) -> None:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from relevo.errors import RelevoError, one_line
@@ -32,6 +32,33 @@ def run(project: Project, *arguments: str, variables: Mapping[str, str] | None =
     if process.returncode:
         kind = Stopped if interrupts else RelevoError
         raise kind(fault(arguments[0], process.returncode))
+
+
+def follow(
+    project: Project,
+    *arguments: str,
+    show: Callable[[str], None],
+    variables: Mapping[str, str] | None = None,
+) -> None:
+    """The same with nobody to ask: each line of its output goes to `show`. Raises `RelevoError`."""
+    with (
+        ended_by_the_engine(),
+        subprocess.Popen(
+            [program(), *arguments],
+            cwd=project.root,
+            env={**os.environ, **project.variables, **(variables or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            show(line.rstrip("\n"))
+    if process.returncode:
+        raise RelevoError(fault(arguments[0], process.returncode))
 
 
 @contextlib.contextmanager

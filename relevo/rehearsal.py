@@ -16,6 +16,7 @@ from components.local import backups, control, durable
 from components.local.layout import Layout
 from components.local.vault import Vault
 from components.release import record, restoration, return_time
+from components.release.context import APPROVED, DECIDED
 from components.release.record import Release
 from relevo import engine, logbook, pin, releases
 from relevo.errors import RelevoError
@@ -161,9 +162,17 @@ def _bring_data(project: Project, scratch: Project, stack: str, older: Release, 
     if backup is None:
         return
     say(f"the data of backup {backup} …")
-    shutil.copytree(source / backup, target / backup, copy_function=os.link)  # no second copy on the disk
+    shutil.copytree(source / backup, target / backup, copy_function=link)
     # What it says of rows that are lost is of the empty database.
     restore.restore(scratch, stack, backup, confirm=None, say=lambda _: None, image=older.image)
+
+
+def link(source: str, target: str) -> None:
+    """No second copy on the disk, unless the stack's folder is on another one."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _backup(project: Project, stack: str, older: Release, say: Say) -> str | None:
@@ -184,4 +193,5 @@ def _backup(project: Project, stack: str, older: Release, say: Say) -> str | Non
 
 def _up(scratch: Project, stack: str, image: str) -> None:
     pin.pin(scratch.configuration(stack), image)
-    engine.run(scratch, "up", "--stack", stack, "--yes", "--skip-preview")
+    of_no_other = {APPROVED: "", DECIDED: ""}
+    engine.run(scratch, "up", "--stack", stack, "--yes", "--skip-preview", variables=of_no_other)

@@ -44,13 +44,15 @@ def restore(
         completed = _completed(project, context, say)
         if completed is not None and backup in (None, completed.data["backup"]):
             return
-        chosen = backup or _needed(project, stack, context)
-        image = image or _ran(context, chosen)
-        if image is not None:
-            context.operations.artefact(image)  # raises for one that is not there any more
-        say(f"restoring {chosen} into a database beside the one that serves …")
-        began = time.monotonic()
-        brought = context.operations.restore(chosen, image=image)
+        with _refusing(context, backup):
+            chosen = backup or _needed(project, stack, context)
+        with _refusing(context, chosen):
+            image = image or _ran(context, chosen)
+            if image is not None:
+                context.operations.artefact(image)  # raises for one that is not there any more
+            say(f"restoring {chosen} into a database beside the one that serves …")
+            began = time.monotonic()
+            brought = context.operations.restore(chosen, image=image)
         took = {"bring": _since(began)}
         say(f"{brought.database} is whole and counted, in {took['bring']:.1f} s")
         if not _switch(project, context, brought, decided, took, confirm=confirm, say=say):
@@ -62,9 +64,12 @@ def undo(project: Project, stack: str, *, confirm: Confirm, say: Say) -> None:
     context, decided = operating.context(project, stack), logbook.now()
     with context.operations.exclusive(STEP):
         _completed(project, context, say)
-        kept = next((beside for beside in context.operations.beside() if beside.kept), None)
-        if kept is None:
-            raise RelevoError(f"stack {stack} has no database that was put aside; relevo restore makes one.")
+        with _refusing(context, None):
+            kept = next((beside for beside in context.operations.beside() if beside.kept), None)
+            if kept is None:
+                raise RelevoError(
+                    f"stack {stack} has no database that was put aside; relevo restore makes one."
+                )
         _switch(project, context, kept, decided, {}, confirm=confirm, say=say)
 
 
@@ -179,7 +184,8 @@ def _switch(
             f"its next steps would find another database"
         )
     began = time.monotonic()
-    compared = operations.compare(chosen.id)
+    with _refusing(context, chosen.backup):
+        compared = operations.compare(chosen.id)
     took = {**took, "compare": _since(began)}
     for line in table(compared):
         say(line)
@@ -206,6 +212,20 @@ def _switch(
         _pin(project, context.stack, chosen.image, say)
         _done(context, chosen.image, {**data, "took": {**took, "switch": _since(began)}}, kept)
     return True
+
+
+@contextlib.contextmanager
+def _refusing(context: Context, backup: str | None) -> Iterator[None]:
+    """A fault before anything is changed is on record as a refused attempt, and told."""
+    try:
+        yield
+    except (RelevoError, TargetError) as fault:
+        error = " ".join(str(fault).split())
+        data = {"backup": backup, **who(context.spec.responsible)}
+        with contextlib.suppress(TargetError):
+            logbook.write(context.operations, "attempt refused", step=STEP, error=error, data=data)
+        notices.tell_on_record(context, "restore-failed", backup=backup, error=error)
+        raise
 
 
 @contextlib.contextmanager

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import sys
 from collections.abc import Callable
 
 from components.release import logbook, record, return_time
-from components.release.context import DECIDED
+from components.release.context import APPROVED, DECIDED
 from components.release.record import Release
 from components.release.responsible import who
 from components.target import TargetError
 from relevo import countdown, engine, operating, pin, releases
 from relevo.errors import RelevoError
 from relevo.project import Project
+
+DIGEST = re.compile(r"preview digest: ([0-9a-f]{64})")
 
 
 def rollback(
@@ -34,10 +38,11 @@ def rollback(
     configuration = project.configuration(stack)
     before = pin.pin(configuration, target.image)
     say(f"back to {target.version}, which succeeded on {target.closed_at}: {target.image}")
+    approved = ""  # where nobody is asked, nothing is: what the environment has is of another release
     if confirm is not None:
         wanted = False
         try:
-            engine.run(project, "preview", "--stack", stack)
+            approved = _preview(project, stack)
             wanted = confirm()
         finally:
             if not wanted and before:
@@ -45,7 +50,7 @@ def rollback(
                 say(f"nothing was changed; {before} is pinned as before")
         if not wanted:
             return
-    variables = {DECIDED: decided.isoformat(timespec="milliseconds")}
+    variables = {DECIDED: decided.isoformat(timespec="milliseconds"), APPROVED: approved}
     if not critical:
         engine.run(project, "up", "--stack", stack, "--yes", variables=variables)
         return
@@ -54,11 +59,27 @@ def rollback(
         # The preview has nobody to read it here, and preflight refuses whatever it would.
         countdown.run(project, clock, "up", "--stack", stack, "--yes", "--skip-preview", variables=variables)
     finally:
-        last = record.current(releases.of(project, stack))
-        if last is not None and last.image == target.image and (took := return_time.of(last)):
-            for line in took.table():
-                say(line)
-            say(f"{last.kind} to {last.version}: {took}")
+        with contextlib.suppress(RelevoError, TargetError):  # the engine's own failure must be told
+            last = record.current(releases.of(project, stack))
+            if last is not None and last.image == target.image and (took := return_time.of(last)):
+                for line in took.table():
+                    say(line)
+                say(f"{last.kind} to {last.version}: {took}")
+
+
+def _preview(project: Project, stack: str) -> str:
+    """Show it; returns its digest, "" where the preview cannot know the facts yet."""
+    found = ""
+
+    def show(line: str) -> None:
+        nonlocal found
+        print(line, flush=True)
+        if digest := DIGEST.search(line):
+            found = digest.group(1)
+
+    colours = ["--color", "always"] if sys.stdout.isatty() else []
+    engine.follow(project, "preview", "--stack", stack, *colours, show=show)
+    return found
 
 
 def _target(project: Project, stack: str) -> Release:

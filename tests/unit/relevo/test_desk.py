@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import subprocess
@@ -152,7 +153,8 @@ def test_a_rollback_can_reach_what_the_record_says(project: Project) -> None:
 def engine(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """What the engine was asked; it does nothing here."""
     asked: list[tuple[str, ...]] = []
-    monkeypatch.setattr(rollback.engine, "run", lambda _, *arguments, **__: asked.append(arguments))
+    for way in ("run", "follow"):
+        monkeypatch.setattr(rollback.engine, way, lambda _, *arguments, **__: asked.append(arguments))
     monkeypatch.setattr(rollback.operating, "context", never_released)
     return asked
 
@@ -462,6 +464,20 @@ def test_a_rehearsal_reaches_nobody_and_no_other_place(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("same_disk", [True, False])
+def test_a_backup_is_rehearsed_with_also_from_another_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_disk: bool
+) -> None:
+    def other_disk(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    if not same_disk:
+        monkeypatch.setattr("os.link", other_disk)
+    (source := tmp_path / "dump").write_bytes(b"rows")
+    rehearsal.link(str(source), str(target := tmp_path / "copy"))
+    assert (target.read_bytes(), target.samefile(source)) == (b"rows", same_disk)
+
+
 def test_what_cannot_be_rehearsed_is_said_in_one_line(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -489,6 +505,47 @@ def test_a_rollback_shows_a_preview_before_it_asks(project: Project, engine: lis
     go_back(project, confirm)
     assert asked_after == [1]
     assert [call[0] for call in engine] == ["preview", "up"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "confirm", "approved"),
+    [
+        pytest.param(f"    info: preview digest: {'4f' * 32}", lambda: True, "4f" * 32, id="asked"),
+        pytest.param("    it is made first", lambda: True, "", id="asked, of what nothing is known yet"),
+        pytest.param(f"preview digest: {'4f' * 32}", None, "", id="not asked"),
+    ],
+)
+def test_who_agrees_to_a_rollback_approves_the_preview_that_was_shown(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    shown: str,
+    confirm: Callable[[], bool] | None,
+    approved: str,
+) -> None:
+    """What the environment has is of the release that is gone back from."""
+    stand_in = tmp_path / "pulumi"
+    stand_in.write_text(
+        f'#!/bin/sh\ncase $1 in preview) echo "{shown}";; *) echo "up: <$RELEVO_APPROVED_PREVIEW>";; esac\n'
+    )
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(rollback.engine, "program", lambda: str(stand_in))
+    monkeypatch.setenv("RELEVO_APPROVED_PREVIEW", "5e" * 32)
+    go_back(project, confirm)
+    assert capfd.readouterr().out.splitlines() == [*([shown] if confirm else []), f"up: <{approved}>"]
+
+
+def test_a_record_that_cannot_be_read_does_not_hide_why_a_rollback_failed(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        monkeypatch.setattr(rollback.releases, "of", never_released)
+        raise RelevoError("pulumi up ended with 1.")
+
+    monkeypatch.setattr(rollback.engine, "follow", fails)
+    with pytest.raises(RelevoError, match="pulumi up ended with 1"):
+        rollback.rollback(project, "local", confirm=None, say=lambda _: None, critical=True)
 
 
 def test_a_rollback_that_is_declined_changes_nothing(project: Project, engine: list[tuple[str, ...]]) -> None:

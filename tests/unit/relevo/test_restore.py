@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from components.release import logbook, outlook, restoration, return_time
+from components.release import logbook, notices, outlook, recorded_schema, restoration, return_time
 from components.release.context import Context, StepFailed
 from components.release.running import perform
 from components.release.tasks.preflight import preflight
-from components.target import Change, Comparison
+from components.target import Change, Comparison, TargetError
 from relevo import cli, operating, pin, restore, situation
 from relevo.errors import RelevoError
 from relevo.project import Project
@@ -151,6 +151,36 @@ def test_a_switch_that_fails_is_on_record_and_pins_nothing(desk: Desk) -> None:
         desk.restore()
     assert desk.operations.entries()[-1].error == "postgres is connected to site."
     assert desk.pinned == image("v2")
+
+
+@pytest.mark.parametrize("call", ["restore", "compare"])
+def test_a_restore_that_does_not_get_to_its_switch_is_on_record_and_told(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    told: list[tuple[object, ...]] = []
+    monkeypatch.setattr(
+        notices, "tell_on_record", lambda _, news, **facts: told.append((news, *facts.values()))
+    )
+    schema = recorded_schema.applied(desk.operations.entries())
+    fault = "the dump is damaged; restore another one."
+    desk.operations.fail(call, fault)
+    with pytest.raises(TargetError, match="the dump is damaged"):
+        desk.restore()
+    refused = desk.operations.entries()[-1]
+    assert (refused.event, refused.step, refused.error) == ("attempt refused", "restore", fault)
+    assert (refused.data["backup"], refused.data["responsible"]) == (desk.release.id, "Ada")
+    assert told == [("restore-failed", desk.release.id, fault)]
+    assert (desk.pinned, desk.ends()) == (image("v2"), [])
+    assert recorded_schema.applied(desk.operations.entries()) == schema
+
+
+def test_a_backup_that_the_record_does_not_name_is_refused_on_record(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restoration, "backup_for", lambda *_: None)
+    with pytest.raises(RelevoError, match="name it") as caught:
+        desk.restore()
+    assert desk.operations.entries()[-1].error == str(caught.value)
 
 
 def kill(desk: Desk, where: str) -> None:
