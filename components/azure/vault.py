@@ -60,8 +60,8 @@ class Vault(pulumi.ComponentResource):
     """Roles instead of access policies, purge protection, reachable from inside the network.
 
     A secret past its expiry is still served ("About Azure Key Vault secrets"): the date is for the alert, and
-    nothing stops when it is missed. A soft-deleted vault keeps its name: for 90 days where it was made
-    guarded, for 7 (the least that Azure takes) elsewhere, so that a stack for trials can be made again.
+    nothing stops when it is missed. A soft-deleted vault keeps its name: for 90 days where it was made with a
+    guard, for 7 (the least that Azure takes) elsewhere, so that a stack for trials can be made again.
 
     Raises `TargetError` if a project's secret would have the name of the stack's own.
     """

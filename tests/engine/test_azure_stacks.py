@@ -124,6 +124,7 @@ def test_the_template_holds_no_secret(previewed: dict[str, Resources]) -> None:
 
 def test_a_stack_that_breaks_a_rule_is_refused_in_its_preview(new_project: NewProject) -> None:
     project = new_project("prod")
+    project.azure_set("guard", False)
     project.azure_set("database.geoBackup", False)
     project.azure_set("secondLocation", "northeurope")
     output = project.preview(status=None)
@@ -132,6 +133,9 @@ def test_a_stack_that_breaks_a_rule_is_refused_in_its_preview(new_project: NewPr
     assert "has a problem" not in output
     assert "[mandatory]  backups-of-prod" in output
     assert "backups are not geo-redundant for 35 days" in output
+    assert "[mandatory]  data-is-protected" in output
+    for name in ("database-server", "vault-vault"):
+        assert f"{name}: holds data but is not protected" in output
 
 
 def test_an_export_of_another_stack_says_which_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
