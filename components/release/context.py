@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 from typing import Any, Self
 
 from components.masking import Masking
@@ -23,6 +24,7 @@ DECIDED = "RELEVO_DECIDED_AT"
 # By which the engine that released found its state. Of a passphrase itself is told on only that there is one.
 ENGINE = ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE_FILE", "PULUMI_HOME")
 PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"
+AT_ONCE = 8  # artefacts that are read, each with two or three questions to a registry
 SOURCE = "take both from a step's environment in pulumi stack export"
 
 
@@ -125,15 +127,17 @@ class Context:
 
     def earlier(self) -> list[Artefact]:
         """Artefacts of the releases in the record, newest first, as far as they are still kept."""
-        found: dict[str, Artefact] = {}
-        for release in reversed(self.releases()):
-            if release.image in found or release.image == self.spec.image:
-                continue
-            try:
-                found[release.image] = self.operations.artefact(release.image)
-            except TargetError:
-                continue
-        return list(found.values())
+        ran = dict.fromkeys(release.image for release in reversed(self.releases()))
+        # Its threads are daemons: a preview that has given the registry up does not end later for them.
+        with ThreadPool(AT_ONCE) as together:
+            found = together.map(self._kept, [image for image in ran if image != self.spec.image])
+        return [artefact for artefact in found if artefact]
+
+    def _kept(self, image: str) -> Artefact | None:
+        try:
+            return self.operations.artefact(image)
+        except TargetError:
+            return None
 
 
 def trigger(target: str, spec: str) -> str:

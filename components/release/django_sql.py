@@ -42,13 +42,13 @@ def pending(connection: Any) -> List[Dict[str, Any]]:  # noqa: UP006
 
 def statements(connection: Any, loader: Any, migration: Any) -> List[str]:  # noqa: UP006
     """As `sqlmigrate` has them: comments too, each in a line of its own."""
-    from django.db import transaction
-
-    if not migration.atomic:  # may refuse to run in a transaction
+    connection.set_autocommit(False)  # not `atomic`, in which a migration that is not so refuses to run
+    try:
+        connection.cursor().execute("SET TRANSACTION READ ONLY")  # not of the session: a pool hands that on
         return loader.collect_sql([(migration, False)])
-    with transaction.atomic():
-        connection.cursor().execute("SET TRANSACTION READ ONLY")
-        return loader.collect_sql([(migration, False)])
+    finally:
+        connection.rollback()
+        connection.set_autocommit(True)
 
 
 def relations(connection: Any, mentioned: str) -> Dict[str, Any]:  # noqa: UP006

@@ -12,7 +12,7 @@ from components.release import record, recorded_schema, restoration
 from components.release.context import Context
 from components.release.schema import Schema
 
-PATIENCE = 5.0  # seconds for a record or a registry in the cloud
+PATIENCE = 20.0  # seconds for a login, a record and a registry in the cloud
 UNKNOWN = "not known before preflight"
 
 
@@ -31,7 +31,9 @@ def in_time(target: str, spec: str) -> Outlook | None:
     asking = threading.Thread(target=lambda: found.append(_told(target, spec)), daemon=True)
     asking.start()
     asking.join(PATIENCE)
-    return found[0] if found else Outlook((f"{UNKNOWN}: the record did not answer in {PATIENCE:.0f} s",))
+    if not found:
+        return Outlook((f"{UNKNOWN}: record or registry did not answer in {PATIENCE:.0f} s",))
+    return found[0]
 
 
 def _told(target: str, spec: str) -> Outlook | None:

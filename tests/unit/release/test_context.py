@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
 from components.release.context import SPEC, TARGET, Context, StepFailed
+from components.target import Artefact
 from tests.unit.release.conftest import opened, released
 from tests.unit.release.stand_in import (
     OPERATIONS,
@@ -83,6 +85,21 @@ def test_what_ran_before_is_known_newest_first_and_each_once(operations: StandIn
         released(operations, version)
     made, _ = opened(operations, "v4")
     assert [known.manifest.version for known in made.earlier()] == ["v3", "v1", "v2"]
+
+
+def test_what_ran_before_is_read_together(operations: StandInOperations, monkeypatch) -> None:
+    """A registry is asked for each, and a preview has 20 s for a history of years."""
+    for version in ("v1", "v2", "v3"):
+        released(operations, version)
+    together, artefact = threading.Barrier(3, timeout=30), operations.artefact
+
+    def slow(image: str) -> Artefact:
+        together.wait()
+        return artefact(image)
+
+    made, _ = opened(operations, "v4")
+    monkeypatch.setattr(operations, "artefact", slow)
+    assert [known.manifest.version for known in made.earlier()] == ["v3", "v2", "v1"]
 
 
 def test_what_is_released_now_does_not_count_as_earlier(operations: StandInOperations) -> None:

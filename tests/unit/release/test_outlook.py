@@ -84,7 +84,8 @@ def test_a_record_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.Mon
     monkeypatch.setattr(outlook, "PATIENCE", 0.01)
     never = threading.Event()
     monkeypatch.setattr(outlook, "of", lambda _: never.wait(5))
-    assert "the record did not answer" in str(outlook.in_time(target_json(), specification("v1").to_json()))
+    said = str(outlook.in_time(target_json(), specification("v1").to_json()))
+    assert "record or registry did not answer in" in said
     never.set()
 
 
