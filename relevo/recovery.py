@@ -25,6 +25,7 @@ from components.target import TargetError
 from relevo import engine, operating, pin, proposal
 from relevo.errors import RelevoError
 from relevo.project import Project
+from relevo.situation import unconfirmed
 
 T = TypeVar("T")
 
@@ -230,7 +231,9 @@ def _state(context: Context, name: str) -> str:
         deployed = context.operations.deployed(name)
     except TargetError as fault:
         return f"{name} cannot be asked ({fault})"
-    if not instance.running or deployed is None:
-        return f"{name} does not run"
     where = "in rotation" if instance.in_rotation else "out of rotation"
-    return f"{name} runs {deployed.version}{f', {where}' if instance.address else ''}"
+    if instance.running and deployed:
+        return f"{name} runs {deployed.version}{f', {where}' if instance.address else ''}"
+    if instance.running and instance.deployment:
+        return f"{name}{f', {where},' if instance.address else ''} {unconfirmed(instance.deployment)}"
+    return f"{name} does not run"

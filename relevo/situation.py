@@ -17,7 +17,7 @@ from components.release.account import Back, ReleaseTold
 from components.release.context import Context
 from components.release.record import Entry, Release
 from components.release.review import overdue
-from components.target import TargetError
+from components.target import Deployment, TargetError
 from relevo import logbook, pin
 from relevo.errors import RelevoError
 from relevo.project import Project
@@ -140,17 +140,25 @@ def _half_restored(entries: list[Entry], stack: str) -> str | None:
 
 
 def _placed(context: Context, name: str) -> Program:
-    """What all of its workers run; without a version while they differ, or before they say it."""
+    """What all of its workers run; without a version while they differ, or where their log does not say."""
     instance = context.operations.instance(name)
     runs = context.operations.deployed(name) if instance.running else None
     rotation = "in rotation" if instance.in_rotation else "out of rotation"
+    detail = (rotation if instance.address else "running") if instance.running else "stopped"
+    if instance.running and instance.deployment and runs is None:
+        detail = f"{detail}, {unconfirmed(instance.deployment)}"
     return Program(
         name=name,
         running=instance.running,
-        detail=(rotation if instance.address else "running") if instance.running else "stopped",
+        detail=detail,
         version=runs.version if runs else None,
         image=runs.image if runs else None,
     )
+
+
+def unconfirmed(given: Deployment) -> str:
+    """Of what runs without saying the same on each worker: it has just begun, or its log is not kept."""
+    return f"was given {given.version}, but its log does not say of each worker what it runs"
 
 
 def programs(state: Path) -> tuple[Program, ...]:

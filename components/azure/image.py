@@ -13,6 +13,7 @@ TOOLS_PYTHON = "/relevo/bin/python"  # ours, with components/ and the clients of
 # -P: the project's folder, in which all this runs, must not come before our own modules
 TOOLS = (TOOLS_PYTHON, "-P", "-m")
 PLATFORM = "linux/amd64"  # of App Service and Container Apps
+ITSELF = "manifest.json"  # what the image is, in TOOLS_PYTHON's environment
 GUNICORN = "/relevo/gunicorn.py"  # its configuration
 ALIVE = "/.relevo/alive"  # is answered by that, and says no more than that a process serves
 STATIC_ROOT = "/static"  # filled when the image is built

@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from components.azure.artefacts import LOCK, MANIFEST, REVISION, VERSION
-from components.azure.image import CONTEXT, MEDIA_ROOT, PLATFORM, PREPARED, RECIPE, STATIC_ROOT
+from components.azure.image import CONTEXT, ITSELF, MEDIA_ROOT, PLATFORM, PREPARED, RECIPE, STATIC_ROOT
 from components.release.manifest import Manifest
 from relevo import artefact
 from relevo.artefact import Workspace
@@ -82,6 +82,7 @@ def context(stored: Stored, settings: Settings, store: Store, folder: Path, say:
     for path in folder.rglob("__pycache__"):
         shutil.rmtree(path)
     link(source / settings.app.build.project, settings.app)
+    (folder / ITSELF).write_text(stored.manifest.to_json())
     shutil.copy(stored.folder / "requirements-lock.txt", folder)
     shutil.copy(HERE / "requirements-lock.txt", folder / "tools-lock.txt")
     for file in (HERE / "Dockerfile", HERE / "gunicorn.py", GUNICORN_CONFIG):

@@ -118,6 +118,7 @@ class Site:
     crashing: dict[str, list[str]] = field(default_factory=dict)
     references: dict[str, str] = field(default_factory=dict)  # setting → status, if not Resolved
     platform: list[str] = field(default_factory=list)
+    built: str | None = None  # the version of the image that it starts, if not what it was given
     halves: int = 0  # so many archives of its log are half ones
     ignores: set[str] = field(default_factory=set)  # of linuxFxVersion, appSettings, appCommandLine
     logs: dict[str, list[str]] = field(default_factory=dict)
@@ -149,6 +150,9 @@ class Site:
         said = {key: self.settings.get(f"RELEVO_{name}", "") for key, name in names.items()}
         line = {"relevo": "started", **said, "worker": worker, "start": self.settings.get("RELEVO_START", "")}
         lines = [json.dumps(line), *self.crashing.get(said["image"], CLEAN)]
+        if self.built not in (None, said["version"]):
+            other = f"[CRITICAL] relevo: this image is {self.built}, but {said['version']} was asked for"
+            lines = [json.dumps({**line, "version": self.built}), other]
         stamp = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}000Z"
         self.logs.setdefault(worker, []).extend(f"{stamp} {each}" for each in lines)
 

@@ -146,6 +146,16 @@ def test_a_process_of_the_project_is_started_where_it_is(made: Image) -> None:
     assert last == "System check identified no issues (0 silenced)."
 
 
+def test_a_process_of_another_version_is_not_started(made: Image) -> None:
+    shutil.copy(made.context / "manifest.json", made.root / "relevo")  # as the second stage does
+    argv = ("-P", "-m", "components.azure.start", "web", "--", "/bin/false")
+    names = ("RELEVO_RELEASE_ID", "RELEVO_IMAGE", "RELEVO_INSTANCE", "RELEVO_START")
+    done = made.tools(*argv, **dict.fromkeys(names, "given"), RELEVO_VERSION="v2")
+    assert '"version": "v1"' in done.stdout
+    assert done.stdout.endswith("[CRITICAL] relevo: this image is v1, but v2 was asked for\n")
+    assert done.returncode == 1
+
+
 def test_static_files_are_in_the_image_and_no_bytecode_of_another_place(made: Image) -> None:
     assert (made.root / "static" / "staticfiles.json").is_file()
     assert not list(made.context.rglob("__pycache__"))

@@ -15,7 +15,8 @@ import psycopg
 import psycopg.conninfo
 import pytest
 
-from components.azure import database_login, dump, image, job_disk, run, schema
+from components import startup
+from components.azure import database_login, dump, image, job_disk, run, schema, start
 from components.azure.environment import Reference, process_environment, resolve
 from components.azure.login import blobs
 from components.azure.marker import Ended, ended, started
@@ -23,6 +24,7 @@ from components.local.postgres import bundled
 from components.target import Deployment, TargetError
 from tests.azure.arm_stand_in import ArmStandIn
 from tests.e2e.servers import postgresql
+from tests.unit.release.stand_in import manifest
 
 ROOT = Path(__file__).parents[3]
 KEY = "k" * 32
@@ -124,6 +126,24 @@ def test_a_process_says_what_it_is_and_then_becomes_it(tmp_path: Path) -> None:
     done = begin(SECRET_KEY="@Microsoft.KeyVault(SecretUri=https://x/secrets/secret-key/)")
     assert done.returncode == 1
     assert "[CRITICAL] relevo: SECRET_KEY has no value from the vault" in done.stdout
+
+
+def test_an_image_that_is_another_version_than_was_asked_for_says_so_and_starts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An image of before that is started with new settings: all that they say is the new release."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(os, "execvpe", lambda *_: pytest.fail("it has started"))
+    (tmp_path / image.ITSELF).write_text(manifest("v1").to_json())
+    for name in ("RELEASE_ID", "IMAGE", "INSTANCE", "START"):
+        monkeypatch.setenv(f"RELEVO_{name}", "given")
+    monkeypatch.setenv("RELEVO_VERSION", "v2")
+    assert start.main(["web", "--", "gunicorn"]) == 1
+    first, last = capsys.readouterr().out.splitlines()
+    found = started(first)
+    assert found is not None
+    assert found.deployment == Deployment(image="given", version="v1", release="given")
+    assert startup.errors([last]) == ["[CRITICAL] relevo: this image is v1, but v2 was asked for"]
 
 
 def test_a_secret_stays_in_the_vault_and_is_never_mixed_into_text(facts: dict[str, Any]) -> None:

@@ -193,6 +193,17 @@ def test_who_may_not_read_the_log_is_told_so(
         operations.deployed("instance-1")
 
 
+def test_an_old_image_with_new_settings_is_never_the_release(
+    operations: AzureOperations, azure: ArmStandIn, wanted: Deployment
+) -> None:
+    azure.sites["app-assets-test-1"].built = "v1"
+    operations.replace("instance-1", wanted)
+    assert [operations.deployed("instance-1") == wanted for _ in range(3)] == [False] * 3
+    assert operations.startup_errors("instance-1") == [
+        "[CRITICAL] relevo: this image is v1, but v2 was asked for"
+    ]
+
+
 def test_a_crash_at_start_is_told_by_its_exception(
     operations: AzureOperations, azure: ArmStandIn, images: list[str], wanted: Deployment
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 from components.azure.operations import AzureOperations
 from components.release.context import Context
 from components.target import Deployment
-from relevo import situation
+from relevo import recovery, situation
 from stacks.settings import Probe
 from tests.azure.arm_stand_in import ArmStandIn
 from tests.unit.release.stand_in import specification
@@ -32,4 +32,12 @@ def test_status_tells_what_each_instance_runs_and_whether_it_serves(
     assert "  instance-1  in rotation  v2" in lines
     assert "  instance-2  in rotation" in lines  # nothing was ever released to it
     assert f"pinned        v2 ({images[1]})" in lines
+
+    # App Service keeps the log, and in it the start, for some days; the site runs on.
+    azure.sites["app-assets-test-1"].logs.clear()
+    lines = situation.describe(situation.elsewhere(context, "test", Probe(), images[1]))
+    told = "was given v2, but its log does not say of each worker what it runs"
+    assert f"  instance-1  in rotation, {told}" in lines
+    assert recovery._state(context, "instance-1") == f"instance-1, in rotation, {told}"
+    assert recovery._state(context, "instance-2") == "instance-2 does not run"
     assert not any("relevo logs" in line or "relevo start" in line for line in lines)
