@@ -146,9 +146,12 @@ def test_the_container_logs_are_kept_where_the_roll_reads_them(engine: StandInEn
     engine.build(_app)
 
     logs = engine.of_type("web:WebAppDiagnosticLogsConfiguration")["app-instance-2-logs"]
-    assert logs.inputs["name"] == "app-instance-2-name"
-    assert logs.inputs["httpLogs"] == {
-        "fileSystem": {"enabled": True, "retentionInDays": 3, "retentionInMb": 100}
+    assert logs.inputs == {
+        "name": "app-instance-2-name",
+        "resourceGroupName": "rg-assets-prod",
+        "httpLogs": {"fileSystem": {"enabled": True, "retentionInDays": 3, "retentionInMb": 100}},
+        "detailedErrorMessages": {"enabled": True},
+        "failedRequestsTracing": {"enabled": True},
     }
 
 

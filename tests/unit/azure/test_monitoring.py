@@ -132,10 +132,23 @@ def test_application_insights_is_on_the_workspace_and_takes_no_key(engine: Stand
 
     made = engine.made["logs-insights"]
     assert made.type == "azure-native:applicationinsights:Component"
-    assert made.inputs["resourceName"] == "appi-assets-prod"
-    assert made.inputs["workspaceResourceId"] == "logs-workspace-id"
-    assert made.inputs["ingestionMode"] == "LogAnalytics"
-    assert made.inputs["disableLocalAuth"] is True
+    assert made.inputs == {
+        "resourceName": "appi-assets-prod",
+        "resourceGroupName": "rg-assets-prod",
+        "location": "westeurope",
+        "kind": "web",
+        "applicationType": "web",
+        "workspaceResourceId": "logs-workspace-id",
+        "ingestionMode": "LogAnalytics",
+        "disableLocalAuth": True,
+        "disableIpMasking": False,
+        "publicNetworkAccessForIngestion": "Enabled",
+        "publicNetworkAccessForQuery": "Enabled",
+        "tags": TAGS,
+        # Defaults of the SDK.
+        "flowType": "Bluefield",
+        "requestSource": "rest",
+    }
     assert engine.value(logs.created) == 1795521600
 
 
@@ -143,27 +156,34 @@ def test_who_is_told_comes_from_the_settings(engine: StandInEngine) -> None:
     engine.build(lambda: _monitoring(emails=("team@example.org", "night@example.org")))
 
     group = engine.made["monitoring-people"].inputs
-    assert group["actionGroupName"] == "ag-assets-prod"
-    assert len(group["groupShortName"]) <= 12  # or Azure refuses it
-    assert group["emailReceivers"] == [
-        {"name": email, "emailAddress": email, "useCommonAlertSchema": True}
-        for email in ("team@example.org", "night@example.org")
-    ]
+    assert group == {
+        "actionGroupName": "ag-assets-prod",
+        "groupShortName": "relevo",  # with more than 12 characters Azure refuses it
+        "resourceGroupName": "rg-assets-prod",
+        "location": "Global",
+        "enabled": True,
+        "emailReceivers": [
+            {"name": email, "emailAddress": email, "useCommonAlertSchema": True}
+            for email in ("team@example.org", "night@example.org")
+        ],
+        "tags": TAGS,
+    }
 
 
 @pytest.mark.parametrize(
-    ("name", "resource", "metric", "operator", "threshold", "window"),
+    ("name", "severity", "resource", "metric", "operator", "threshold", "window"),
     [
-        ("errors-5xx", "front-door-id", "Percentage5XX", "GreaterThan", 2, "PT5M"),
-        ("surge-4xx", "front-door-id", "Percentage4XX", "GreaterThan", 30, "PT15M"),
-        ("unhealthy-origin", "front-door-id", "OriginHealthPercentage", "LessThan", 50, "PT5M"),
-        ("database-storage", "database-id", "storage_percent", "GreaterThan", 80, "PT15M"),
-        ("database-connections", "database-id", "active_connections", "GreaterThan", 687, "PT5M"),
+        ("errors-5xx", 1, "front-door-id", "Percentage5XX", "GreaterThan", 2, "PT5M"),
+        ("surge-4xx", 2, "front-door-id", "Percentage4XX", "GreaterThan", 30, "PT15M"),
+        ("unhealthy-origin", 1, "front-door-id", "OriginHealthPercentage", "LessThan", 50, "PT5M"),
+        ("database-storage", 1, "database-id", "storage_percent", "GreaterThan", 80, "PT15M"),
+        ("database-connections", 2, "database-id", "active_connections", "GreaterThan", 687, "PT5M"),
     ],
 )
 def test_a_metric_out_of_bounds_tells_the_people(
     engine: StandInEngine,
     name: str,
+    severity: int,
     resource: str,
     metric: str,
     operator: str,
@@ -174,16 +194,32 @@ def test_a_metric_out_of_bounds_tells_the_people(
 
     alert = engine.made[f"monitoring-{name}"]
     assert alert.type == "azure-native:monitor:MetricAlert"
-    assert alert.inputs["scopes"] == [resource]
-    assert alert.inputs["windowSize"] == window
-    assert alert.inputs["enabled"] is True
-    assert alert.inputs["actions"] == [{"actionGroupId": "monitoring-people-id"}]
-    criterion = alert.inputs["criteria"]["allOf"][0]
-    assert (criterion["metricName"], criterion["operator"], criterion["threshold"]) == (
-        metric,
-        operator,
-        threshold,
-    )
+    criteria = alert.inputs["criteria"]
+    assert alert.inputs == {
+        "ruleName": name,
+        "description": alert.inputs["description"],
+        "resourceGroupName": "rg-assets-prod",
+        "location": "Global",
+        "enabled": True,
+        "severity": severity,
+        "scopes": [resource],
+        "evaluationFrequency": "PT5M",
+        "windowSize": window,
+        "criteria": criteria,
+        "autoMitigate": True,
+        "actions": [{"actionGroupId": "monitoring-people-id"}],
+        "tags": TAGS,
+    }
+    assert criteria["odataType"] == "Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria"
+    assert criteria["allOf"][0] == {
+        "criterionType": "StaticThresholdCriterion",
+        "name": name,
+        "metricName": metric,
+        "operator": operator,
+        "threshold": threshold,
+        "timeAggregation": "Average",
+        "dimensions": criteria["allOf"][0]["dimensions"],
+    }
 
 
 @pytest.mark.parametrize("name", ["errors-5xx", "surge-4xx"])
@@ -218,29 +254,59 @@ def test_each_origin_is_watched_by_itself(engine: StandInEngine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "severity", "window", "threshold", "words"),
     [
-        ("exceptions", ("AppExceptions", "AppServiceConsoleLogs", "ContainerAppConsoleLogs")),
-        ("failed-job", ("ContainerAppSystemLogs", "JobName", "DeadlineExceeded", "exit code '0'")),
-        ("review", ("ContainerAppConsoleLogs", "reviewed", "not stable", "not measured")),
+        ("exceptions", 2, "PT15M", 10, ("AppExceptions", "AppServiceConsoleLogs", "ContainerAppConsoleLogs")),
+        (
+            "failed-job",
+            1,
+            "PT15M",
+            0,
+            ("ContainerAppSystemLogs", "JobName", "DeadlineExceeded", "exit code '0'"),
+        ),
+        ("review", 2, "PT1H", 0, ("ContainerAppConsoleLogs", "reviewed", "not stable", "not measured")),
         (
             "expiry",
+            2,
+            "PT1H",
+            0,
             ("AzureDiagnostics", "NearExpiryEventGridNotification", "ExpiredEventGridNotification"),
         ),
     ],
 )
-def test_a_line_in_the_log_tells_the_people(engine: StandInEngine, name: str, words: tuple[str, ...]) -> None:
+def test_a_line_in_the_log_tells_the_people(
+    engine: StandInEngine, name: str, severity: int, window: str, threshold: int, words: tuple[str, ...]
+) -> None:
     engine.build(_monitoring)
 
     rule = engine.made[f"monitoring-{name}"]
     assert rule.type == "azure-native:monitor:ScheduledQueryRule"
-    assert rule.inputs["kind"] == "LogAlert"
-    assert rule.inputs["scopes"] == ["workspace-id"]
-    assert rule.inputs["windowSize"] == rule.inputs["evaluationFrequency"]  # nothing is missed or told twice
-    assert rule.inputs["skipQueryValidation"] is True  # a new workspace has no tables
-    assert rule.inputs["actions"] == {"actionGroups": ["monitoring-people-id"]}
     (condition,) = rule.inputs["criteria"]["allOf"]
-    assert condition["timeAggregation"] == "Count"
+    assert rule.inputs == {
+        "ruleName": name,
+        "displayName": name,
+        "description": rule.inputs["description"],
+        "resourceGroupName": "rg-assets-prod",
+        "location": "westeurope",
+        "kind": "LogAlert",
+        "enabled": True,
+        "severity": severity,
+        "scopes": ["workspace-id"],
+        "evaluationFrequency": window,  # as long as the window: nothing is missed or told twice
+        "windowSize": window,
+        "criteria": {"allOf": [condition]},
+        "autoMitigate": rule.inputs["autoMitigate"],
+        "skipQueryValidation": True,  # a new workspace has no tables
+        "actions": {"actionGroups": ["monitoring-people-id"]},
+        "tags": TAGS,
+    }
+    assert condition == {
+        "query": condition["query"],
+        "timeAggregation": "Count",
+        "operator": "gt",
+        "threshold": threshold,
+        "failingPeriods": {"numberOfEvaluationPeriods": 1, "minFailingPeriodsToAlert": 1},
+    }
     assert [word for word in words if word not in condition["query"]] == []
     # Without one table that is there, the query fails, and Azure disables the rule after a week.
     assert condition["query"].startswith("union isfuzzy=true (datatable(")
@@ -260,9 +326,20 @@ def test_the_page_shows_releases_and_errors_together(engine: StandInEngine) -> N
 
     made = engine.made["monitoring-workbook"]
     assert made.type == "azure-native:applicationinsights:Workbook"
-    assert str(uuid.UUID(made.inputs["resourceName"])) == made.inputs["resourceName"]
-    assert made.inputs["sourceId"] == "workspace-id"
-    page = json.loads(made.inputs["serializedData"])
+    name, text = made.inputs["resourceName"], made.inputs["serializedData"]
+    assert str(uuid.UUID(name)) == name
+    assert made.inputs == {
+        "resourceName": name,
+        "displayName": "Releases of assets (prod)",
+        "category": "workbook",
+        "kind": "shared",
+        "resourceGroupName": "rg-assets-prod",
+        "location": "westeurope",
+        "sourceId": "workspace-id",
+        "serializedData": text,
+        "tags": TAGS,
+    }
+    page = json.loads(text)
     assert page == workbook("Releases of assets (prod)")
     queries = [item["content"]["query"] for item in page["items"] if item["type"] == 3]
     assert any("Started.release" in query for query in queries)

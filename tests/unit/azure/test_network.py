@@ -77,11 +77,23 @@ def test_subnets_are_made_one_after_the_other(engine: StandInEngine) -> None:
         assert before in engine.made[after].depends_on
 
 
-def _passing(rules: list[dict[str, Any]], direction: str) -> list[tuple[str, str, tuple[str, ...]]]:
+Passing = tuple[str, str, tuple[str, ...], str]
+
+
+def _passing(rules: list[dict[str, Any]], direction: str) -> list[Passing]:
+    """Source, destination, its ports and the protocol; what all have in common is asserted."""
+    allowing = [rule for rule in rules if rule["access"] == "Allow"]
+    assert [rule["priority"] for rule in allowing] == [100 + 10 * index for index in range(len(allowing))]
+    assert {rule["sourcePortRange"] for rule in rules} == {"*"}
     return [
-        (rule["sourceAddressPrefix"], rule["destinationAddressPrefix"], tuple(rule["destinationPortRanges"]))
-        for rule in rules
-        if rule["direction"] == direction and rule["access"] == "Allow"
+        (
+            rule["sourceAddressPrefix"],
+            rule["destinationAddressPrefix"],
+            tuple(rule["destinationPortRanges"]),
+            rule["protocol"],
+        )
+        for rule in allowing
+        if rule["direction"] == direction
     ]
 
 
@@ -92,34 +104,54 @@ POSTGRES, SERVICES, OUTSIDE = ("5432", "6432"), ("443", "10000"), ("443", "587")
 @pytest.mark.parametrize(
     ("role", "inbound", "outbound"),
     [
-        ("app", [], [(APP, DATABASE, POSTGRES), (APP, ENDPOINTS, SERVICES), (APP, "Internet", OUTSIDE)]),
+        (
+            "app",
+            [],
+            [
+                (APP, DATABASE, POSTGRES, "Tcp"),
+                (APP, ENDPOINTS, SERVICES, "Tcp"),
+                (APP, "Internet", OUTSIDE, "Tcp"),
+            ],
+        ),
         (
             "jobs",
-            [(JOBS, JOBS, ("*",)), ("AzureLoadBalancer", JOBS, ("30000-32767",))],
+            [(JOBS, JOBS, ("*",), "*"), ("AzureLoadBalancer", JOBS, ("30000-32767",), "Tcp")],
             [
-                (JOBS, DATABASE, POSTGRES),
-                (JOBS, ENDPOINTS, SERVICES),
-                (JOBS, "Internet", OUTSIDE),
-                (JOBS, JOBS, ("*",)),
-                (JOBS, "168.63.129.16", ("53",)),
+                (JOBS, DATABASE, POSTGRES, "Tcp"),
+                (JOBS, ENDPOINTS, SERVICES, "Tcp"),
+                (JOBS, "Internet", OUTSIDE, "Tcp"),
+                (JOBS, JOBS, ("*",), "*"),
+                (JOBS, "168.63.129.16", ("53",), "*"),
             ],
         ),
         (
             "database",
-            [(APP, DATABASE, POSTGRES), (JOBS, DATABASE, POSTGRES), (DATABASE, DATABASE, POSTGRES)],
             [
-                (DATABASE, DATABASE, POSTGRES),
-                (DATABASE, "Storage", ("443",)),
-                (DATABASE, "AzureActiveDirectory", ("443",)),
+                (APP, DATABASE, POSTGRES, "Tcp"),
+                (JOBS, DATABASE, POSTGRES, "Tcp"),
+                (DATABASE, DATABASE, POSTGRES, "Tcp"),
+            ],
+            [
+                (DATABASE, DATABASE, POSTGRES, "Tcp"),
+                (DATABASE, "Storage", ("443",), "Tcp"),
+                (DATABASE, "AzureActiveDirectory", ("443",), "Tcp"),
             ],
         ),
-        ("endpoints", [(APP, ENDPOINTS, SERVICES), (JOBS, ENDPOINTS, SERVICES)], []),
+        ("endpoints", [(APP, ENDPOINTS, SERVICES, "Tcp"), (JOBS, ENDPOINTS, SERVICES, "Tcp")], []),
     ],
 )
 def test_only_what_is_needed_passes(
-    engine: StandInEngine, role: str, inbound: list[object], outbound: list[object]
+    engine: StandInEngine, role: str, inbound: list[Passing], outbound: list[Passing]
 ) -> None:
-    rules = engine.made[f"network-{role}-nsg"].inputs["securityRules"]
+    group = engine.made[f"network-{role}-nsg"].inputs
+    rules = group["securityRules"]
+    assert group == {
+        "networkSecurityGroupName": f"nsg-assets-prod-{role}",
+        "resourceGroupName": "rg-assets-prod",
+        "location": "westeurope",
+        "securityRules": rules,
+        "tags": TAGS,
+    }
     assert _passing(rules, "Inbound") == inbound
     assert _passing(rules, "Outbound") == outbound
 
@@ -130,8 +162,18 @@ def test_all_else_is_denied_in_both_directions(engine: StandInEngine, role: str)
     denied = {rule["direction"]: rule for rule in rules if rule["access"] == "Deny"}
     assert denied.keys() == {"Inbound", "Outbound"}
     for rule in denied.values():
-        assert rule["priority"] == 4096 == max(each["priority"] for each in rules)
-        assert {rule[key] for key in ("protocol", "sourceAddressPrefix", "destinationAddressPrefix")} == {"*"}
+        assert rule == {
+            "name": f"deny-{rule['direction'].lower()}",
+            "priority": 4096,
+            "direction": rule["direction"],
+            "access": "Deny",
+            "protocol": "*",
+            "sourceAddressPrefix": "*",
+            "sourcePortRange": "*",
+            "destinationAddressPrefix": "*",
+            "destinationPortRange": "*",
+        }
+        assert max(each["priority"] for each in rules) == 4096
     assert len({(rule["direction"], rule["priority"]) for rule in rules}) == len(rules)
     assert len({rule["name"] for rule in rules}) == len(rules)
 
@@ -229,7 +271,9 @@ def test_the_second_network_is_in_its_region_with_the_sites_alone(
     }
     second = wide.made["network-second-vnet"].inputs
     assert second["virtualNetworkName"] == "vnet-assets-prod-northeurope"
-    assert second["location"] == wide.made["network-second-app-nsg"].inputs["location"] == "northeurope"
+    group = wide.made["network-second-app-nsg"].inputs
+    assert group["networkSecurityGroupName"] == "nsg-assets-prod-app-northeurope"
+    assert second["location"] == group["location"] == "northeurope"
     assert second["addressSpace"] == {"addressPrefixes": ["10.40.4.0/22"]}
     assert wide.made["network-second-app"].inputs == {
         "subnetName": "snet-assets-prod-app-northeurope",
@@ -248,14 +292,14 @@ def test_sites_of_the_second_region_reach_what_those_of_the_first_do(wide: Stand
     second = "10.40.4.0/24"
     outbound = wide.made["network-second-app-nsg"].inputs["securityRules"]
     assert _passing(outbound, "Outbound") == [
-        (second, DATABASE, POSTGRES),
-        (second, ENDPOINTS, SERVICES),
-        (second, "Internet", OUTSIDE),
+        (second, DATABASE, POSTGRES, "Tcp"),
+        (second, ENDPOINTS, SERVICES, "Tcp"),
+        (second, "Internet", OUTSIDE, "Tcp"),
     ]
     assert _passing(outbound, "Inbound") == []
     for role, destination, ports in (("database", DATABASE, POSTGRES), ("endpoints", ENDPOINTS, SERVICES)):
         rules = wide.made[f"network-{role}-nsg"].inputs["securityRules"]
-        assert (second, destination, ports) in _passing(rules, "Inbound")
+        assert (second, destination, ports, "Tcp") in _passing(rules, "Inbound")
         assert len({(rule["direction"], rule["priority"]) for rule in rules}) == len(rules)
 
 

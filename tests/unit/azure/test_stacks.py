@@ -40,6 +40,91 @@ DIFFERING = {
 }
 CORES = {"dev": "0.5", "qa": "1", "prod": "2"}  # of a job
 SAME = 115  # of all other types, in each stack
+PREMIUM_RULES = [
+    {"ruleSetType": "Microsoft_DefaultRuleSet", "ruleSetVersion": "2.2", "ruleSetAction": "Block"},
+    {"ruleSetType": "Microsoft_BotManagerRuleSet", "ruleSetVersion": "1.1", "ruleSetAction": "Block"},
+]
+# (Pulumi name, path of an input) → what dev, qa and prod ask of Azure. None: nothing.
+SIZES: Mapping[tuple[str, str], tuple[Any, Any, Any]] = {
+    ("group", "location"): ("westeurope", "westeurope", "westeurope"),
+    ("group", "tags.costCentre"): ("development", "quality", "operations"),
+    ("network-vnet", "addressSpace.addressPrefixes"): (["10.40.0.0/22"], ["10.41.0.0/22"], ["10.42.0.0/22"]),
+    ("database-server", "sku"): (
+        {"name": "Standard_B2s", "tier": "Burstable"},
+        {"name": "Standard_D2ds_v5", "tier": "GeneralPurpose"},
+        {"name": "Standard_D4ds_v5", "tier": "GeneralPurpose"},
+    ),
+    ("database-server", "storage.storageSizeGB"): (32, 64, 128),
+    ("database-server", "version"): ("17", "17", "17"),
+    ("database-server", "availabilityZone"): ("1", "1", "1"),
+    ("database-server", "highAvailability"): (
+        {"mode": "Disabled", "standbyAvailabilityZone": ""},
+        {"mode": "SameZone", "standbyAvailabilityZone": "1"},
+        {"mode": "ZoneRedundant", "standbyAvailabilityZone": "2"},
+    ),
+    ("database-server", "backup"): (
+        {"backupRetentionDays": 7, "geoRedundantBackup": "Disabled"},
+        {"backupRetentionDays": 14, "geoRedundantBackup": "Disabled"},
+        {"backupRetentionDays": 35, "geoRedundantBackup": "Enabled"},
+    ),
+    ("storage-account", "sku.name"): ("Standard_LRS", "Standard_ZRS", "Standard_GZRS"),
+    ("storage-blobs", "deleteRetentionPolicy.days"): (7, 14, 35),
+    ("storage-blobs", "containerDeleteRetentionPolicy.days"): (7, 14, 35),
+    ("storage-blobs", "restorePolicy.days"): (6, 13, 34),
+    ("storage-backups-immutable", "immutabilityPeriodSinceCreationInDays"): (7, 14, 35),
+    ("storage-logbook-immutable", "immutabilityPeriodSinceCreationInDays"): (7, 14, 35),
+    (
+        "storage-lifecycle",
+        "policy.rules.0.definition.actions.baseBlob.delete.daysAfterModificationGreaterThan",
+    ): (30, 90, 365),
+    ("cache-cluster", "sku.name"): ("Balanced_B0", "Balanced_B1", "Balanced_B5"),
+    ("cache-cluster", "highAvailability"): ("Disabled", "Enabled", "Enabled"),
+    ("app-plan-westeurope", "sku"): ({"name": "B1", "tier": "Basic", "capacity": 1}, None, None),
+    ("app-plan-westeurope", "zoneRedundant"): (False, None, None),
+    **{
+        (f"app-plan-instance-{number}", path): (None, qa if number < 3 else None, prod)
+        for number in (1, 2, 3)
+        for path, qa, prod in (
+            (
+                "sku",
+                {"name": "P0v3", "tier": "PremiumV3", "capacity": 1},
+                {"name": "P1v3", "tier": "PremiumV3", "capacity": 2},
+            ),
+            ("zoneRedundant", False, True),
+        )
+    },
+    ("jobs-environment", "zoneRedundant"): (False, False, True),
+    **{
+        (job, "template.containers.0.resources"): (
+            {"cpu": 0.5, "memory": "1.0Gi"},
+            {"cpu": 1, "memory": "2.0Gi"},
+            {"cpu": 2, "memory": "4.0Gi"},
+        )
+        for job in JOBS
+    },
+    ("front-door-profile", "sku.name"): (
+        "Standard_AzureFrontDoor",
+        "Premium_AzureFrontDoor",
+        "Premium_AzureFrontDoor",
+    ),
+    ("edge-waf", "policySettings.mode"): ("Prevention", "Prevention", "Prevention"),
+    ("edge-waf", "customRules.rules.0.rateLimitThreshold"): (1000, 1000, 1000),
+    ("edge-waf", "managedRules.managedRuleSets"): (None, PREMIUM_RULES, PREMIUM_RULES),
+    ("edge-waf-verify", "policySettings.mode"): ("Prevention", "Prevention", "Prevention"),
+    ("registry-registry", "policies.exportPolicy.status"): ("enabled", "enabled", "disabled"),
+    ("logs-workspace", "retentionInDays"): (30, 30, 90),
+    ("logs-workspace", "workspaceCapping"): ({"dailyQuotaGb": 1}, {"dailyQuotaGb": 5}, None),
+    ("monitoring-people", "emailReceivers.0.emailAddress"): (
+        None,
+        "qa@example.org",
+        "operations@example.org",
+    ),
+    ("monitoring-database-connections", "criteria.allOf.0.threshold"): (343, 687, 1374),
+    **{
+        (f"{name}-lock", "lockName"): (None, None, "relevo-keep")
+        for name in ("registry", "vault", "storage", "database-role")
+    },
+}
 DATA = (  # Pulumi names of what holds data
     "database-server",
     "database-role-database",
@@ -143,6 +228,36 @@ def test_every_part_is_made_once(built: Built) -> None:
         type_: counts[index] for type_, counts in DIFFERING.items()
     }
     assert sum(made.values()) == SAME, made
+
+
+def _input(inputs: Any, path: str) -> Any:
+    """At a path such as rules.0.name. None: nothing is there."""
+    for part in path.split("."):
+        if isinstance(inputs, list):
+            inputs = dict(enumerate(inputs)).get(int(part))
+        else:
+            inputs = (inputs or {}).get(part)
+    return inputs
+
+
+def test_each_stack_asks_for_its_own_sizes(built: Built) -> None:
+    """What Pulumi.<stack>.yaml says arrives at Azure, and is not one component's idea of it."""
+    index = ("dev", "qa", "prod").index(built.target.stack)
+    found = {
+        (name, path): _input(built.engine.plain(name) if name in built.engine.made else None, path)
+        for name, path in SIZES
+    }
+    assert found == {where: sizes[index] for where, sizes in SIZES.items()}
+
+
+def test_all_is_in_the_stacks_region_and_says_whose_it_is(built: Built) -> None:
+    tags = built.engine.plain("group")["tags"]
+    assert tags.keys() == {"workload", "stack", "costCentre"}
+    assert (tags["workload"], tags["stack"]) == ("prestamos", built.target.stack)
+    for name, made in built.engine.made.items():
+        assert made.inputs.get("location", "global").lower() in {"westeurope", "global"}, name
+        if "tags" in made.inputs:  # not every type has them; the policy pack knows which
+            assert made.inputs["tags"].items() >= tags.items(), name
 
 
 def test_whoever_runs_has_its_roles_and_secrets_before_it_starts(built: Built) -> None:

@@ -114,20 +114,31 @@ def test_every_container_is_private(engine: StandInEngine, container: str) -> No
 
 
 def test_backups_are_written_once_and_the_logbook_is_appended_to(usual: StandInEngine) -> None:
-    made = usual.of_type("storage:BlobContainerImmutabilityPolicy").values()
-    policies = {
-        policy.inputs["containerName"]: (
-            policy.inputs["immutabilityPeriodSinceCreationInDays"],
-            policy.inputs["allowProtectedAppendWrites"],
-        )
-        for policy in made
+    policies = usual.of_type("storage:BlobContainerImmutabilityPolicy")
+    assert {name: made.inputs for name, made in policies.items()} == {
+        f"storage-{container}-immutable": {
+            "accountName": "storage-account-name",
+            "resourceGroupName": "rg-assets-prod",
+            "containerName": f"storage-{container}-name",
+            "immutabilityPolicyName": "default",
+            "immutabilityPeriodSinceCreationInDays": 40,
+            "allowProtectedAppendWrites": appended,
+        }
+        for container, appended in (("backups", False), ("logbook", True))
     }
-    assert all(policy.retain_on_delete for policy in made)
-    assert policies == {"storage-backups-name": (40, False), "storage-logbook-name": (40, True)}
+    assert all(made.retain_on_delete for made in policies.values())
 
 
 def test_backups_old_versions_and_the_logs_of_jobs_end_by_rules(usual: StandInEngine) -> None:
     (lifecycle,) = usual.of_type("storage:ManagementPolicy").values()
+    assert lifecycle.inputs == {
+        "accountName": "storage-account-name",
+        "resourceGroupName": "rg-assets-prod",
+        "managementPolicyName": "default",
+        "policy": lifecycle.inputs["policy"],
+    }
+    for rule in lifecycle.inputs["policy"]["rules"]:
+        assert (rule["enabled"], rule["type"]) == (True, "Lifecycle")
     rules = {
         rule["name"]: (rule["definition"]["filters"]["prefixMatch"], rule["definition"]["actions"])
         for rule in lifecycle.inputs["policy"]["rules"]
