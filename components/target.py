@@ -31,6 +31,10 @@ class TargetError(Exception):
     """The target cannot do what was asked; the message is one line and carries the remedy."""
 
 
+class NotKept(TargetError):
+    """The target has no such artefact: it was pruned, or never there."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """What a stack hands to the release.
@@ -288,7 +292,7 @@ class Operations(Protocol):
     @property
     def public_url(self) -> str: ...
     def artefact(self, image: str) -> Artefact:
-        """The pinned artefact, its digest and lock verified."""
+        """The pinned artefact, its digest and lock verified. Raises `NotKept` for one that is not there."""
         ...
 
     def missing_secrets(self) -> list[str]:

@@ -16,7 +16,7 @@ from components.azure.faults import asking
 from components.azure.image import PLATFORM
 from components.azure.login import Clients
 from components.release.manifest import Manifest
-from components.target import TargetError
+from components.target import NotKept, TargetError
 
 if TYPE_CHECKING:
     from azure.containerregistry import ContainerRegistryClient
@@ -103,7 +103,7 @@ class Artefacts:
             f"{self._server}/{self._repository}",
             self._repository.rpartition("/")[2],
         ):
-            raise TargetError(
+            raise NotKept(
                 f"relevo:image is {image}, but this stack takes its artefacts from "
                 f"{self._server}/{self._repository}; pin one of those (see relevo releases)."
             )
@@ -122,7 +122,7 @@ class Artefacts:
             try:  # the client compares what it gets with the digest
                 return self._registry.get_manifest(self._repository, digest).manifest or {}
             except ResourceNotFoundError:
-                raise TargetError(
+                raise NotKept(
                     f"relevo:image is {image}, but {self._server} has no such artefact; build and push it, "
                     f"or see relevo releases."
                 ) from None

@@ -14,7 +14,7 @@ from typing import Any
 from components.local.launch import digest12
 from components.local.layout import Layout
 from components.release.manifest import Manifest
-from components.target import TargetError
+from components.target import NotKept, TargetError
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Store:
     def _folder(self, image: str) -> Path:
         folder = self.folder / image
         if not folder.is_dir():
-            raise TargetError(
+            raise NotKept(
                 f"relevo:image is {image}, but {self.folder} has no such artefact; run relevo build, or "
                 f"relevo releases."
             )

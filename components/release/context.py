@@ -15,7 +15,7 @@ from components.masking import Masking
 from components.release import logbook, record
 from components.release.record import Event, Release
 from components.release.spec import Spec
-from components.target import Artefact, Operations, TargetError, load_operations
+from components.target import Artefact, NotKept, Operations, TargetError, load_operations
 
 TARGET = "RELEVO_TARGET"
 SPEC = "RELEVO_RELEASE"
@@ -125,19 +125,25 @@ class Context:
             data=data,
         )
 
-    def earlier(self) -> list[Artefact]:
-        """Artefacts of the releases in the record, newest first, as far as they are still kept."""
+    def earlier(self) -> tuple[list[Artefact], TargetError | None]:
+        """Artefacts of the releases in the record, newest first, as far as they are still kept.
+
+        And why the first of them could not be read that is kept all the same.
+        """
         ran = dict.fromkeys(release.image for release in reversed(self.releases()))
         # Its threads are daemons: a preview that has given the registry up does not end later for them.
         with ThreadPool(AT_ONCE) as together:
             found = together.map(self._kept, [image for image in ran if image != self.spec.image])
-        return [artefact for artefact in found if artefact]
+        unread = next((one for one in found if isinstance(one, TargetError)), None)
+        return [one for one in found if isinstance(one, Artefact)], unread
 
-    def _kept(self, image: str) -> Artefact | None:
+    def _kept(self, image: str) -> Artefact | TargetError | None:
         try:
             return self.operations.artefact(image)
-        except TargetError:
+        except NotKept:
             return None
+        except TargetError as fault:
+            return fault
 
 
 def trigger(target: str, spec: str) -> str:

@@ -289,7 +289,8 @@ def _of_unknown_schema(known: Sequence[Release]) -> list[Release]:
     """Releases that have begun to migrate since the newest good one, and those of what that left applied."""
     newest = last_good(known)
     since = known[known.index(newest) + 1 :] if newest else known
-    left = newest.done.get("rewind", {}).get("left_applied", ()) if newest else ()
+    rewind = newest.done.get("rewind", {}) if newest else {}
+    left = [*rewind.get("left_applied", ()), *rewind.get("left_behind", ())]
     applying = {_applying(known, name) for name in left}
     return [
         *(release for release in since if "migrate" in release.begun),

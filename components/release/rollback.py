@@ -92,7 +92,12 @@ def decide(
     history = History([target, *manifests])
     rows, known = history.rows(applied), history.known_to(target)
     ours = {app for app, _ in known} | {app for app, _ in history.described}
-    unknown = sorted(key for key in rows - known if key[0] in ours)
+    unknown = sorted(
+        key
+        for key in rows - known
+        # Also what an artefact applied that cannot be read: code of before it may not live with it.
+        if key[0] in ours or is_older_than(known_releases, target.version, f"{key[0]}.{key[1]}")
+    )
     removed = _removed_apps(target, unknown, manifests, known_releases)
     left_behind = _names([key for key in unknown if key[0] in removed])
     surplus = [key for key in unknown if key[0] not in removed]

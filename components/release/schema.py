@@ -13,17 +13,18 @@ from components.release.manifest import Manifest, Migration
 from components.release.plan import Key, breaking, pending
 from components.release.record import Release
 from components.release.rollback import Decision, decide
-from components.target import Artefact
+from components.target import Artefact, TargetError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schema:
-    """`target` is what is to be released; `earlier` as of `Context.earlier`."""
+    """`target` is what is to be released; `earlier` and `unread` as of `Context.earlier`."""
 
     target: Manifest
     applied: Set[Key]
     earlier: tuple[Artefact, ...]
     releases: tuple[Release, ...]
+    unread: TargetError | None
     renamed: Mapping[Key, Key]  # as of `recorded_schema.renamed`
 
     @classmethod
@@ -35,18 +36,23 @@ class Schema:
     def of(cls, context: Context, target: Manifest, applied: Set[Key]) -> Self:
         """Raises `TargetError`."""
         # Each artefact that is read is verified, file by file: only where one has something to tell.
-        earlier = context.earlier() if applied - known_to(target) else []
+        earlier, unread = context.earlier() if applied - known_to(target) else ([], None)
         entries = record.parse(context.operations.read_record())
         return cls(
             target=target,
             applied=applied,
             earlier=tuple(earlier),
             releases=tuple(record.releases(entries)),
+            unread=unread,
             renamed=recorded_schema.renamed(entries, applied),
         )
 
     def way_back(self) -> Decision:
-        return decide(self.target, self.applied, self.earlier, self.releases, self.renamed)
+        """Raises `TargetError` where it would be refused, but an artefact that could not be read may help."""
+        decision = decide(self.target, self.applied, self.earlier, self.releases, self.renamed)
+        if decision.refusal and self.unread:
+            raise self.unread
+        return decision
 
     def pending(self) -> tuple[Migration, ...]:
         return pending(self.target, self.applied)

@@ -42,10 +42,10 @@ def preflight(context: Context, release: Release) -> Mapping[str, Any]:
     schema: Schema | None = None
     try:
         schema = Schema.read(context, manifest)
+        decision = schema.way_back()
     except TargetError as fault:
         tell("schema can be read", str(fault))
     else:
-        decision = schema.way_back()
         tell("schema knows the way back", decision.refusal, "; ".join(decision.lines()))
         accepted = context.spec.accept_incompatible
         tell("migrations let the running version live", schema.breaks(accepted=accepted))

@@ -120,7 +120,7 @@ def reversed_in(release: Release, schema: Schema) -> list[str]:
 
 def _empty(context: Context, gone: Collection[str]) -> list[str]:
     """Of what was reversed, that which has brought columns or tables back without their values."""
-    known = [one for artefact in context.earlier() for one in artefact.manifest.migrations]
+    known = [one for artefact in context.earlier()[0] for one in artefact.manifest.migrations]
     return sorted({str(migration) for migration in known if migration.discards and str(migration) in gone})
 
 

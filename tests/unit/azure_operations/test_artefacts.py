@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from components.azure.operations import AzureOperations
-from components.target import Deployment, TargetError
+from components.target import Deployment, NotKept, TargetError
 from tests.azure.arm_stand_in import ArmStandIn
 from tests.unit.azure_operations.conftest import VERSION_1, VERSION_2, labels
 
@@ -62,7 +62,7 @@ def test_content_that_is_not_of_its_digest_is_refused(
     ],
 )
 def test_an_artefact_from_nowhere_is_refused(operations: AzureOperations, image: str, said: str) -> None:
-    with pytest.raises(TargetError, match=said):
+    with pytest.raises(NotKept, match=said):
         operations.artefact(image)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from components.local.artefacts import Store
 from components.local.layout import Layout
-from components.target import TargetError
+from components.target import NotKept
 
 IMAGE = "app@sha256:" + "ab" * 32
 APP = {"project": "site", "folders": {"static": "staticfiles", "media": "files/media"}}
@@ -60,5 +60,5 @@ def test_copies_that_nobody_needs_are_removed(store: Store) -> None:
 
 
 def test_an_artefact_that_is_not_there_is_an_error(store: Store) -> None:
-    with pytest.raises(TargetError, match=r"relevo:image is app@sha256:cdcd.*has no such artefact"):
+    with pytest.raises(NotKept, match=r"relevo:image is app@sha256:cdcd.*has no such artefact"):
         store.manifest("app@sha256:" + "cd" * 32)

@@ -31,6 +31,7 @@ from components.target import (
     DjangoFacts,
     Drill,
     Instance,
+    NotKept,
     Observed,
     Operations,
     Query,
@@ -176,7 +177,7 @@ class StandInOperations:
     def artefact(self, image: str) -> Artefact:
         self._called("artefact", image)
         if image not in self.manifests:
-            raise TargetError(f"{image} is not in the store; build it.")
+            raise NotKept(f"{image} is not in the store; build it.")
         return Artefact(image=image, manifest=self.manifests[image])
 
     def missing_secrets(self) -> list[str]:

@@ -84,7 +84,7 @@ def test_what_ran_before_is_known_newest_first_and_each_once(operations: StandIn
     for version in ("v1", "v2", "v1", "v3"):
         released(operations, version)
     made, _ = opened(operations, "v4")
-    assert [known.manifest.version for known in made.earlier()] == ["v3", "v1", "v2"]
+    assert [known.manifest.version for known in made.earlier()[0]] == ["v3", "v1", "v2"]
 
 
 def test_what_ran_before_is_read_together(operations: StandInOperations, monkeypatch) -> None:
@@ -99,14 +99,14 @@ def test_what_ran_before_is_read_together(operations: StandInOperations, monkeyp
 
     made, _ = opened(operations, "v4")
     monkeypatch.setattr(operations, "artefact", slow)
-    assert [known.manifest.version for known in made.earlier()] == ["v3", "v2", "v1"]
+    assert [known.manifest.version for known in made.earlier()[0]] == ["v3", "v2", "v1"]
 
 
 def test_what_is_released_now_does_not_count_as_earlier(operations: StandInOperations) -> None:
     for version in ("v1", "v2"):
         released(operations, version)
     made, _ = opened(operations, "v1")
-    assert [known.manifest.version for known in made.earlier()] == ["v2"]
+    assert [known.manifest.version for known in made.earlier()[0]] == ["v2"]
 
 
 def test_what_is_not_kept_any_more_is_passed_over(operations: StandInOperations) -> None:
@@ -114,4 +114,6 @@ def test_what_is_not_kept_any_more_is_passed_over(operations: StandInOperations)
         released(operations, version)
     made, _ = opened(operations, "v3")
     del operations.manifests[image("v2")]
-    assert [known.manifest.version for known in made.earlier()] == ["v1"]
+    found, unread = made.earlier()
+    assert [known.manifest.version for known in found] == ["v1"]
+    assert unread is None

@@ -262,14 +262,15 @@ def test_what_has_migrated_since_the_last_good_release_is_kept_for_its_rewind() 
     assert record.reachable_images(known) == {image("v1"), image("v2")}
 
 
-def test_what_has_left_migrations_applied_is_kept_however_many_releases_later() -> None:
+@pytest.mark.parametrize("left", ["left_applied", "left_behind"])
+def test_what_has_left_migrations_applied_is_kept_however_many_releases_later(left: str) -> None:
     book = Book()
     book.open("2-v2")
     book.write("step done", "2-v2", step="preflight", data={"pending": ["a.2"]})
     book.write("release succeeded", "2-v2")
     for number in range(3, 16):
         book.open(f"{number}-v{number}")
-        book.write("step done", f"{number}-v{number}", step="rewind", data={"left_applied": ["a.2"]})
+        book.write("step done", f"{number}-v{number}", step="rewind", data={left: ["a.2"]})
         book.write("release succeeded", f"{number}-v{number}")
     assert image("v2") in record.reachable_images(record.releases(book.entries))
     book.open("16-v16")

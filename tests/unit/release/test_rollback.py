@@ -379,6 +379,21 @@ def release(name: str, version: str, pending: list[str]) -> Release:
     )
 
 
+@pytest.mark.parametrize(
+    ("version", "refused"), [("v1", True), ("v3", False), ("v4", False)], ids=["before it", "after it", "new"]
+)
+def test_an_app_of_which_no_artefact_is_kept_is_a_matter_for_what_is_older_only(
+    version: str, refused: bool
+) -> None:
+    """Whoever added it may have changed other tables by a RunPython, which nobody can tell any more."""
+    known = "v1:loans.0001_initial v2:audit.0001_initial v3:"
+    found = decide(manifest(version, FIRST), {FIRST.key, OTHER_APP.key}, [], history(known))
+    assert (found.refusal is not None) == refused
+    if found.refusal:
+        assert "(audit.0001_initial), of which audit.0001_initial are in no artefact" in found.refusal
+        assert "or restore the backup 1-v2 with relevo restore" in found.refusal
+
+
 # -- apps that are renamed ---------------------------------------------------------------------------------
 RENAMED = {("a", "1"): ("z", "1"), ("a", "2"): ("z", "2")}
 

@@ -333,6 +333,20 @@ def test_a_lock_of_the_stack_is_waited_for_before_anything_is_pinned(desk: Calla
     assert made.said[0].startswith("drill of this stack still runs; that may pass")
 
 
+def test_an_artefact_that_cannot_be_read_for_a_while_is_waited_for(desk: Callable[..., Desk]) -> None:
+    """It alone says how its migration is reversed; without it, there would seem to be no way back."""
+    made = desk("v3")
+
+    def silent(asked: str) -> None:
+        if asked == image("v3"):
+            raise TargetError("the registry does not answer.")
+
+    made.operations.before["artefact"] = silent
+    made.meanwhile = made.operations.before.clear
+    made.recover()
+    assert (made.waited, made.pinned, len(made.asked)) == (60, image("v1"), 1)
+
+
 def test_a_lock_that_stays_is_given_up_with_nothing_pinned(desk: Callable[..., Desk]) -> None:
     made = desk()
     made.operations.fail("exclusive", "drill of this stack still runs.")

@@ -16,7 +16,7 @@ from components.release.running import perform
 from components.release.spec import Pipeline, Review, Volume
 from components.release.tasks.manage import migrate
 from components.release.tasks.preflight import preflight
-from components.target import Backup, Completed
+from components.target import Backup, Completed, TargetError
 from tests.unit.release import stand_in_github
 from tests.unit.release.conftest import INITIAL, opened, released
 from tests.unit.release.stand_in import (
@@ -293,6 +293,26 @@ def test_an_instance_that_got_the_failed_release_serves_it(operations: StandInOp
     perform(made, "migrate", migrate)
     perform(made, "roll-instance-1", lambda *_: {})
     assert "break the version that still runs (loans.0003_rename)" in faults(operations, "v3")
+
+
+@pytest.mark.parametrize(("silent", "said"), [("v3", "the registry does not answer"), ("v2", "")])
+def test_what_cannot_be_read_now_is_no_reason_to_give_migrations_up(
+    operations, silent: str, said: str
+) -> None:
+    """v3 alone knows what it did; what v2 did it knows as well. That an artefact is gone is another thing."""
+    for version in ("v1", "v2", "v3"):
+        released(operations, version)
+    assert faults(operations, "v1") == ""
+
+    def answer(asked: str) -> None:
+        if asked == image(silent):
+            raise TargetError("the registry does not answer.")
+
+    operations.before["artefact"] = answer
+    assert faults(operations, "v1") == (said and f"preflight found 1: schema can be read: {said}.")
+    operations.before.clear()
+    del operations.manifests[image(silent)]
+    assert ("in no artefact that is kept" in faults(operations, "v1")) == bool(said)
 
 
 def test_a_version_whose_app_was_renamed_since_would_begin_anew(operations: StandInOperations) -> None:
