@@ -112,7 +112,19 @@ def test_checkov_finds_exactly_what_is_suppressed_with_a_reason(together: dict[s
 
 
 def test_microsofts_own_clients_know_every_property(together: dict[str, Any]) -> None:
-    assert crosscheck.models(together) == []
+    """Of the API version that is sent; what they would not take is seen, too."""
+    (vault, *_) = (one for one in together["resources"] if one["type"] == "Microsoft.KeyVault/vaults")
+    faulty = [
+        {**vault, "name": "newer", "apiVersion": "2026-05-15"},
+        {**vault, "name": "odd", "properties": {**vault["properties"], "odd": True}},
+        {**vault, "name": "unknown", "type": "Microsoft.Nowhere/vaults"},
+    ]
+    assert crosscheck.models({**together, "resources": [*together["resources"], *faulty]}) == [
+        "Microsoft.KeyVault/vaults newer: apiVersion is 2026-05-15, and the client's 2024-11-01; "
+        "take another release of the client, or change DIFFERENT",
+        "Microsoft.KeyVault/vaults odd: properties.odd is no property of VaultProperties",
+        "Microsoft.Nowhere/vaults unknown: type is in neither MODELS nor WITHOUT",
+    ]
 
 
 def test_the_template_holds_no_secret(previewed: dict[str, Resources]) -> None:

@@ -1,5 +1,7 @@
 """Compares a template with the models of Microsoft's own clients (azure-mgmt-*): names, types and values.
 
+Of the API version that the template names, wherever a client has it.
+
 `python -m tests.azure.crosscheck.models < template.json` prints a line for each fault. It runs in the
 environment that run.py makes, so only the standard library and azure-mgmt are imported.
 """
@@ -9,20 +11,25 @@ from __future__ import annotations
 import enum
 import functools
 import importlib
+import inspect
 import json
+import re
 import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# Type → package and model of what a PUT sends. Those of types that are not here have no client in the
-# environment, or one whose API has no body for them.
+# Type → module and model of what a PUT sends.
 MODELS: Mapping[str, tuple[str, str]] = {
     "Microsoft.App/containerApps": ("appcontainers", "ContainerApp"),
     "Microsoft.App/jobs": ("appcontainers", "Job"),
     "Microsoft.App/managedEnvironments": ("appcontainers", "ManagedEnvironment"),
-    "Microsoft.Authorization/roleAssignments": ("authorization", "RoleAssignmentCreateParameters"),
+    "Microsoft.Authorization/locks": ("resource.locks", "ManagementLockObject"),
+    "Microsoft.Authorization/roleAssignments": (
+        "authorization.v2022_04_01",
+        "RoleAssignmentCreateParameters",
+    ),
     "Microsoft.Cache/redisEnterprise": ("redisenterprise", "Cluster"),
     "Microsoft.Cache/redisEnterprise/databases": ("redisenterprise", "Database"),
     "Microsoft.Cdn/profiles": ("cdn", "Profile"),
@@ -33,7 +40,7 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "Microsoft.Cdn/profiles/originGroups/origins": ("cdn", "AFDOrigin"),
     "Microsoft.Cdn/profiles/ruleSets/rules": ("cdn", "Rule"),
     "Microsoft.Cdn/profiles/securityPolicies": ("cdn", "SecurityPolicy"),
-    "Microsoft.ContainerRegistry/registries": ("containerregistry", "Registry"),
+    "Microsoft.ContainerRegistry/registries": ("containerregistry.v2023_01_01_preview", "Registry"),
     "Microsoft.DBforPostgreSQL/flexibleServers": ("postgresqlflexibleservers", "Server"),
     "Microsoft.DBforPostgreSQL/flexibleServers/administrators": (
         "postgresqlflexibleservers",
@@ -45,12 +52,14 @@ MODELS: Mapping[str, tuple[str, str]] = {
     ),
     "Microsoft.DBforPostgreSQL/flexibleServers/databases": ("postgresqlflexibleservers", "Database"),
     "Microsoft.Insights/actionGroups": ("monitor", "ActionGroupResource"),
-    "Microsoft.Insights/components": ("applicationinsights", "ApplicationInsightsComponent"),
+    "Microsoft.Insights/components": ("applicationinsights.v2020_02_02", "ApplicationInsightsComponent"),
+    "Microsoft.Insights/diagnosticSettings": ("monitor", "DiagnosticSettingsResource"),
     "Microsoft.Insights/metricAlerts": ("monitor", "MetricAlertResource"),
     "Microsoft.Insights/scheduledQueryRules": ("monitor", "ScheduledQueryRuleResource"),
+    "Microsoft.Insights/workbooks": ("applicationinsights.v2023_06_01", "Workbook"),
     "Microsoft.KeyVault/vaults": ("keyvault", "VaultCreateOrUpdateParameters"),
     "Microsoft.KeyVault/vaults/secrets": ("keyvault", "SecretCreateOrUpdateParameters"),
-    "Microsoft.ManagedIdentity/userAssignedIdentities": ("msi", "Identity"),
+    "Microsoft.ManagedIdentity/userAssignedIdentities": ("msi.v2023_01_31", "Identity"),
     "Microsoft.Network/frontdoorWebApplicationFirewallPolicies": (
         "frontdoor",
         "WebApplicationFirewallPolicy",
@@ -64,36 +73,94 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "Microsoft.Network/virtualNetworks/subnets": ("network", "Subnet"),
     "Microsoft.Network/virtualNetworks/virtualNetworkPeerings": ("network", "VirtualNetworkPeering"),
     "Microsoft.OperationalInsights/workspaces": ("loganalytics", "Workspace"),
-    "Microsoft.Storage/storageAccounts": ("storage", "StorageAccountCreateParameters"),
-    "Microsoft.Storage/storageAccounts/blobServices": ("storage", "BlobServiceProperties"),
-    "Microsoft.Storage/storageAccounts/blobServices/containers": ("storage", "BlobContainer"),
+    "Microsoft.Storage/storageAccounts": ("storage.v2024_01_01", "StorageAccountCreateParameters"),
+    "Microsoft.Storage/storageAccounts/blobServices": ("storage.v2024_01_01", "BlobServiceProperties"),
+    "Microsoft.Storage/storageAccounts/blobServices/containers": ("storage.v2024_01_01", "BlobContainer"),
     "Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies": (
-        "storage",
+        "storage.v2024_01_01",
         "ImmutabilityPolicy",
     ),
-    "Microsoft.Storage/storageAccounts/managementPolicies": ("storage", "ManagementPolicy"),
+    "Microsoft.Storage/storageAccounts/managementPolicies": ("storage.v2024_01_01", "ManagementPolicy"),
     "Microsoft.Web/serverfarms": ("web", "AppServicePlan"),
     "Microsoft.Web/sites": ("web", "Site"),
     "Microsoft.Web/sites/basicPublishingCredentialsPolicies": (
         "web",
         "CsmPublishingCredentialsPoliciesEntity",
     ),
+    "Microsoft.Web/sites/config": ("web", "SiteLogsConfig"),  # there is no other config of a site
 }
-# In the SDK's API version, a preview, but not in the client's; the SDK sends its default.
-NEWER = {("WorkloadProfile", "enableFips")}
+WITHOUT: Mapping[str, str] = {
+    "Microsoft.Cdn/profiles/ruleSets": "a PUT has no body",
+    "Microsoft.Resources/resourceGroups": "a place and tags; clients have 2022-09-01 and 2024-07-01",
+}
+# Where no release of the client has the template's API version: the one before it, which cannot know what is
+# too new. That a version is the same after all is a fault too.
+DIFFERENT: Mapping[str, str] = {
+    **{
+        type_: "after 2024-02-01 comes a client of 2025-12-01"
+        for type_ in MODELS
+        if type_.startswith("Microsoft.Cdn/")
+    },
+    "Microsoft.Insights/actionGroups": "no client has a version after 2023-01-01",
+    "Microsoft.Insights/scheduledQueryRules": "no client has a version after 2023-12-01",
+    "Microsoft.Network/frontdoorWebApplicationFirewallPolicies": "no client has a version after 2025-10-01",
+    "Microsoft.OperationalInsights/workspaces": "after 2022-10-01 comes a client of 2025-07-01",
+}
+# Where only a client's operations say their version, as many APIs are in it: module and maker of a request.
+REQUESTS: Mapping[str, str] = {
+    "Microsoft.Insights/actionGroups": "_action_groups_operations.build",
+    "Microsoft.Insights/diagnosticSettings": "_diagnostic_settings_operations.build",
+    "Microsoft.Insights/metricAlerts": "_metric_alerts_operations.build",
+    "Microsoft.Insights/scheduledQueryRules": "_scheduled_query_rules_operations.build",
+    "Microsoft.Network/networkSecurityGroups": "_operations.build_network_security_groups",
+    "Microsoft.Network/privateEndpoints": "_operations.build_private_endpoints",
+    "Microsoft.Network/privateEndpoints/privateDnsZoneGroups": "_operations.build_private_dns_zone_groups",
+    "Microsoft.Network/virtualNetworks": "_operations.build_virtual_networks",
+    "Microsoft.Network/virtualNetworks/subnets": "_operations.build_subnets",
+    "Microsoft.Network/virtualNetworks/virtualNetworkPeerings": "_operations.build_virtual_network_peerings",
+    "Microsoft.OperationalInsights/workspaces": "_workspaces_operations.build",
+}
+# In the SDK's API version, but not in the client's; a domain has it (components/azure/edge.py).
+NEWER = {("AFDDomainHttpsParameters", "cipherSuiteSetType")}
 # Of a template, not of a body.
 TEMPLATE = {"type", "apiVersion", "name", "scope", "resourceGroup", "dependsOn", "id", "metadata"}
 
 
 def faults(template: Mapping[str, Any]) -> Iterator[str]:
     for resource in template["resources"]:
-        if (found := MODELS.get(resource["type"])) is None:
+        type_ = resource["type"]
+        where = f"{type_} {resource['name']}:"
+        if type_ not in MODELS:
+            if type_ not in WITHOUT:
+                yield f"{where} type is in neither MODELS nor WITHOUT"
             continue
-        package, name = found
-        model = getattr(importlib.import_module(f"azure.mgmt.{package}.models"), name)
+        module, name = MODELS[type_]
+        if ((known := version(type_)) != resource["apiVersion"]) != (type_ in DIFFERENT):
+            yield (
+                f"{where} apiVersion is {resource['apiVersion']}, and the client's {known}; "
+                "take another release of the client, or change DIFFERENT"
+            )
+        model = getattr(importlib.import_module(f"azure.mgmt.{module}.models"), name)
         body = {key: value for key, value in resource.items() if key not in TEMPLATE}
         for path, fault in _object(body, model):
-            yield f"{resource['type']} {resource['name']}: {path.lstrip('.')} {fault}"
+            yield f"{where} {path.lstrip('.')} {fault}"
+
+
+@functools.cache
+def version(type_: str) -> str:
+    """The API version of which the type's model is, as the client says it."""
+    package, _, dated = MODELS[type_][0].partition(".v")
+    if dated:
+        return dated.replace("_", "-")
+    if type_ in REQUESTS:
+        module, _, function = REQUESTS[type_].partition(".")
+        operations = importlib.import_module(f"azure.mgmt.{package}.operations.{module}")
+        source = inspect.getsource(getattr(operations, f"{function}_create_or_update_request"))
+        (only,) = {*re.findall(r'"(\d{4}-\d\d-\d\d(?:-preview)?)"', source)}
+        return only
+    configuration = importlib.import_module(f"azure.mgmt.{package}._configuration")
+    (made,) = (value for name, value in vars(configuration).items() if name.endswith("ClientConfiguration"))
+    return made(credential=object(), subscription_id="none").api_version
 
 
 def _object(value: Any, model: type) -> Iterator[tuple[str, str]]:
