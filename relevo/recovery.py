@@ -93,7 +93,11 @@ def recover(
             f"{target.version}, so going back does not help what serves: go on with a corrected version."
         )
         return
-    if (elsewhere := _elsewhere(wanted, wait_for(due))) is not None:  # it may have waited for minutes
+    try:
+        elsewhere = _elsewhere(wanted, wait_for(due))  # it may have waited for minutes
+    except TargetError as fault:
+        give_up(context, wanted, str(fault))
+    if elsewhere is not None:
         say(f"{elsewhere}.")
         return
     say(f"{failed.version} {wanted.fault}; coming back to {target.version}: {target.image}")

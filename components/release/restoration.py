@@ -31,7 +31,10 @@ def backup_for(pinned: Manifest, applied: Set[Key], known: Sequence[Release]) ->
     )
     lost = last.done.get("rewind", {}).get("empty", ()) if last else ()
     needed = record.backup_without(known, surplus or lost)
-    return needed or (record.backups(last)[-1] if last else None)
+    if needed is not None or last is None:
+        return needed
+    # A rewind that went on later took another one; that of migrate has nothing of what was reversed.
+    return last.done.get("rewind", {}).get("backup") or last.done["backup"]["name"]
 
 
 def within(target: Manifest, backups: Sequence[str], entries: Sequence[Entry]) -> str | None:
