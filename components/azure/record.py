@@ -25,6 +25,7 @@ from components.target import TargetError
 RECORD, LOCK = "record.jsonl", "step.lock"
 LEASE_SECONDS = 60  # the longest that a lease may have, so the time that a killed step blocks the next
 RENEW_SECONDS = 15.0
+FULL = "BlockCountExceedsLimit"  # each entry is a block of the append blob
 TRIES = 50  # writers that are in each other's way at the very same moment
 
 
@@ -50,6 +51,11 @@ class Record:
                     blob.append_block(data, appendpos_condition=at)
                     return
                 except (ResourceModifiedError, HttpResponseError) as error:
+                    if getattr(error, "error_code", None) == FULL:
+                        raise TargetError(
+                            f"{RECORD} has 50,000 entries, which is all that Azure lets it have one by one; "
+                            f'write it anew in larger blocks, as docs/azure.md says under "A full record".'
+                        ) from None
                     if error.status_code != 412:
                         raise
                 if self._upto(blob, self._size(blob)).startswith(data, at):

@@ -65,6 +65,25 @@ def test_a_line_whose_answer_was_lost_is_there_once(
     assert operations.read_record() == b"once\n"
 
 
+def test_a_full_record_says_how_it_is_written_anew(
+    operations: AzureOperations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from azure.core.pipeline.transport import RequestsTransport
+
+    send = RequestsTransport.send
+
+    def refusing(self: Any, request: Any, **options: Any) -> Any:
+        response = send(self, request, **options)
+        if "comp=appendblock" in request.url:
+            response.status_code = 409
+            response.headers["x-ms-error-code"] = "BlockCountExceedsLimit"
+        return response
+
+    monkeypatch.setattr(RequestsTransport, "send", refusing)
+    with pytest.raises(TargetError, match=r"has 50,000 entries.*write it anew in larger blocks"):
+        operations.append_record(lambda _: "one too many")
+
+
 def test_one_step_at_a_time(
     facts: dict[str, Any], azure: ArmStandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
