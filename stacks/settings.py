@@ -51,7 +51,7 @@ CREDENTIAL_URL = re.compile(r"\w+://[^/\s:@]*:[^/\s@]+@")
 # Of apprise: what a URL of these schemes has in its host and path is an address, elsewhere mostly a token.
 OPEN_SCHEMES = ("json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos", "syslog")
 CREDENTIAL_QUERY = re.compile(
-    r"&(?:[+:-]|%2b|%3a|(?:user|pass|pwd|token|secret|\w*key)\w*=)", re.I
+    r"[&;](?:[+:-]|%2b|%3a|(?:user|pass|pwd|token|secret|\w*key)\w*=)", re.I
 )  # or headers
 HARMLESS = re.compile(r"\s*|[\d.]+|true|false|yes|no|on|off", re.I)  # whatever its name
 RESERVED_PROCESSES = ("web", "manage", "database", "cache", "edge", "pages", "attendant", "previous")
@@ -428,11 +428,16 @@ class Notification(Section):
     @classmethod
     def without_credentials(cls, url: str | None) -> str | None:
         if url is not None:
-            parts = urlsplit(url)
+            try:
+                parts = urlsplit(url)
+            except ValueError:
+                parts = urlsplit("")  # its own error would repeat the URL
             if not parts.scheme or not parts.netloc:
                 raise invalid("is not a URL", "give an apprise URL such as json://127.0.0.1:9000/hook")
             secret = "put the URL into a secret and name it by appriseSecret"
-            if parts.username or parts.password or CREDENTIAL_QUERY.search(f"&{parts.query}"):
+            # apprise reads a query in a fragment, too
+            query = "&".join(["", parts.query, *parts.fragment.split("?")])
+            if parts.username or parts.password or CREDENTIAL_QUERY.search(query):
                 raise invalid("carries a credential, but settings hold no secret", secret)
             if parts.scheme.lower() not in OPEN_SCHEMES:
                 raise invalid(

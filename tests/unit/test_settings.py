@@ -244,6 +244,9 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
             "relevo:notify[0].url carries a credential, but settings hold no secret;",
         )
         for url in (
+            "json://h/#?+Authorization=abc",
+            "json://h/#x?token=abc",
+            "mailto://h?to=a@b.example;pass=b",
             "json://h/hook?token=abc",
             "json://h/?+Authorization=Bearer%20xyz",
             "json://h/?a=1&%2BX-Api-Key=xyz",
@@ -255,6 +258,7 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
         for url in ("slack://T1/B1/x", "tgram://123:abc/1231/", "https://hooks.slack.com/services/x")
     ),
     ({"notify": [{"url": "nowhere"}]}, "relevo:notify[0].url is not a URL;"),
+    ({"notify": [{"url": "json://user:hunter2@["}]}, "relevo:notify[0].url is not a URL;"),
     (
         {"notify": [{"console": True, "audience": "everybody"}]},
         'relevo:notify[0].audience is "everybody", but one of all, operations, functional, stakeholders is',
