@@ -310,10 +310,10 @@ def reachable_backups(known: Sequence[Release]) -> frozenset[str]:
     since = known[known.index(kept[0]) :] if kept else known
     before = {name: release for release in since for name in pending(release)}
     needed = (*first.values(), *before.values())
-    return frozenset(name for release in needed for name in backups(release))
+    return frozenset(name for release in needed for name in _backups(release))
 
 
-def backups(release: Release) -> list[str]:
+def _backups(release: Release) -> list[str]:
     """Their names, the newest last: of its step, then what its rewind and migrate took where that was old."""
     taken = [release.done.get("backup", {}).get("name")]
     taken += [release.done.get(step, {}).get("backup") for step in ("rewind", "migrate")]
