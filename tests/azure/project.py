@@ -17,6 +17,7 @@ from tests.e2e.project import ROOT, Project
 
 STACKS = ("dev", "qa", "prod")
 DIGEST = "sha256:" + "5e" * 32
+ALONE = {"PULUMI_OPTION_SKIP_PREVIEW": "true", "PULUMI_OPTION_TARGET": "**relevo:release:Release**"}
 SMOKE = """
 variables: {}
 steps:
@@ -81,7 +82,10 @@ class AzureProject(Project):
         )
 
     def release_alone(self, *, status: int = 0) -> str:
-        """`up` of the release's steps, every resource left as the last whole `up` made it."""
+        """`up` of the release's steps, every resource left as the last whole `up` made it.
+
+        So is the one by which a stack comes back by itself.
+        """
         facts = self.folder / "facts.json"
         program = self.folder / "__main__.py"
         if not facts.exists():
@@ -93,14 +97,13 @@ class AzureProject(Project):
             )
             facts.write_text(opened["inputs"]["environment"][TARGET])
         shutil.copy(Path(__file__).with_name("release_alone.py"), program)
+        self.environment |= ALONE
         try:
-            return self.run(
-                *("pulumi", "up", "--stack", self.stack, "--yes", "--skip-preview"),
-                *("--target", "**relevo:release:Release**"),
-                status=status,
-            )
+            return self.run("pulumi", "up", "--stack", self.stack, "--yes", status=status)
         finally:
             shutil.copy(ROOT / "__main__.py", program)
+            for name in ALONE:
+                del self.environment[name]
 
     def destroy(self, *, status: int = 0) -> str:
         return self.run("pulumi", "destroy", "--stack", self.stack, "--yes", "--skip-preview", status=status)

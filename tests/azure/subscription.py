@@ -6,6 +6,7 @@ and containers appear there when an `up` has made them.
 
 from __future__ import annotations
 
+import ast
 import base64
 import gzip
 import hashlib
@@ -30,8 +31,12 @@ from tests.azure.stand_in import StandInAzure
 HURRIED = Path(__file__).with_name("hurried")
 VAULT = re.compile(r"/providers/Microsoft\.KeyVault/(vaults/([^/]+)|checkNameAvailability|deletedVaults)$")
 EDGE = ".azurefd.net"
+TO_UNAPPLY = re.compile(r"^show\((\[.+\])\)  # to reverse", re.MULTILINE)
 FIRST = Migration(app="loans", name="0001", effect="additive", reversible=True, operations=("CreateModel",))
 SECOND = replace(FIRST, name="0002", operations=("AddIndex",), dependencies=(("loans", "0001"),))
+THIRD = replace(
+    FIRST, name="0003", effect="breaking", operations=("RemoveField",), dependencies=(("loans", "0002"),)
+)
 
 
 def manifest(version: str, *migrations: Migration) -> Manifest:
@@ -201,6 +206,10 @@ class StandInSubscription(ArmStandIn):
                 return Command(["2 tables, 5 rows: dumped, restored beside and counted"])
             case ["manage.py", "shell", "-c", text] if text.endswith("\nshow()"):
                 return Command([json.dumps({"pending": [], "relations": {}, "server": 170002})])
+            case ["manage.py", "shell", "-c", text] if asked := TO_UNAPPLY.search(text):
+                ((app, last),) = ast.literal_eval(asked[1])
+                gone = [(".".join(key), True) for key in self._after(app, last)]
+                return Command([json.dumps({"unapplied": gone})])
             case ["manage.py", command, *rest]:
                 if command == "migrate" and "--plan" not in rest:
                     self._migrate(rest)
@@ -210,26 +219,31 @@ class StandInSubscription(ArmStandIn):
 
     def _migrate(self, words: Sequence[str]) -> None:
         targets = [word for word in words if not word.startswith("-")]
-        image = next(
-            execution.container.image or ""
-            for execution in reversed(self._executed)
-            if "migrate" in execution.words
-        )
-        known = [migration.key for migration in self._versions[image.partition("@")[2]].migrations]
         if targets:
-            app, last = targets
-            keep = known[: known.index((app, last)) + 1]
-            self.applied = [key for key in self.applied if key in keep]
+            gone = self._after(*targets)
+            self.applied = [key for key in self.applied if key not in gone]
         else:
-            self.applied = known
+            self.applied += [key for key in self._known() if key not in self.applied]
+
+    def _after(self, app: str, last: str) -> list[tuple[str, str]]:
+        """What the image that is asked would unapply to go back to `last`; its migrations are one row."""
+        known = self._known()
+        after = known[known.index((app, last)) + 1 :]
+        return [key for key in reversed(after) if key in self.applied]
+
+    def _known(self) -> list[tuple[str, str]]:
+        """The migrations of the image that the last job runs."""
+        image = self.executed[-1].container.image or ""
+        return [migration.key for migration in self._versions[image.partition("@")[2]].migrations]
 
     @property
-    def _executed(self) -> list[arm_stand_in.Execution]:
+    def executed(self) -> list[arm_stand_in.Execution]:
+        """What jobs have run, oldest first."""
         return sorted((each for job in self.jobs.values() for each in job), key=lambda each: each.begun)
 
     def _django(self, salt: str) -> dict[str, Any]:
         """As a project says of itself whose settings are those that it was given."""
-        environment = self._executed[-1].environment
+        environment = self.executed[-1].environment
         secret = self.vault["secret-key"]
         database = next(document for document in self.store.resources() if _is_server(document))
         return {
@@ -250,7 +264,7 @@ class StandInSubscription(ArmStandIn):
     def _make_database(self) -> None:
         """Which exists in ARM as well, whoever made it."""
         server = next(document for document in self.store.resources() if _is_server(document))
-        id_ = f"{server['id']}/databases/{self._executed[-1].environment['PGDATABASE']}"
+        id_ = f"{server['id']}/databases/{self.executed[-1].environment['PGDATABASE']}"
         if self.store.get(id_) is None:
             token = "azure-native:dbforpostgresql:Database"
             self.store.put({"id": id_, "token": token, "inputs": {}, "outputs": {}, "body": {}})

@@ -19,11 +19,14 @@ from components.release.context import APPROVED
 from tests.azure import home
 from tests.azure.project import AzureProject
 from tests.azure.stand_in import StandInAzure
-from tests.azure.subscription import FIRST, SECOND, StandInSubscription, labels, manifest
+from tests.azure.subscription import FIRST, SECOND, THIRD, StandInSubscription, labels, manifest
 
 
 class Stack:
-    """A stack on a subscription of its own, with v1 and v2 in its registry; v2 has one more migration."""
+    """A stack on a subscription of its own, with v1 to v3 in its registry, each with one more migration.
+
+    v1 runs on what v2 adds to the schema; v2 does not run on what v3 changes in it.
+    """
 
     def __init__(self, name: str, folder: Path, azure: StandInSubscription, home: dict[str, str]) -> None:
         self.azure = azure
@@ -32,10 +35,11 @@ class Stack:
         self.digests = {
             "v1": azure.push(manifest("v1", FIRST)),
             "v2": azure.push(manifest("v2", FIRST, SECOND)),
+            "v3": azure.push(manifest("v3", FIRST, SECOND, THIRD)),
         }
         self.project = AzureProject(folder, name, azure.store, {**home, **azure.environment()})
-        # The rules are asked of every stack in test_azure_stacks.py.
-        del self.project.environment["PULUMI_OPTION_POLICY_PACK"]
+        if name != "dev":  # in whose `up`s the rules are asked; of every stack in test_azure_stacks.py
+            del self.project.environment["PULUMI_OPTION_POLICY_PACK"]
         self.project.smoke_lightly()
         self.project.init()
 
@@ -131,9 +135,9 @@ def broken(name: str, told: str = "no space left on device") -> Callable[[Stack]
     return lambda stack: stack.azure.broken.update({name: told})
 
 
-def crashing(instance: int) -> Callable[[Stack], object]:
+def crashing(instance: int, version: str = "v2") -> Callable[[Stack], object]:
     def begin(stack: Stack) -> None:
-        image = stack.project.image(stack.digests["v2"])
+        image = stack.project.image(stack.digests[version])
         site = stack.azure.origins[f"instance-{instance}"].site
         stack.azure.sites[site].crashing[image] = ["[ERROR] Worker failed to boot."]
 
@@ -198,6 +202,49 @@ def test_each_step_that_fails_stops_the_release_and_the_next_up_goes_on_from_the
         entry.step for entry in qa.record() if (entry.event, entry.release) == ("step done", last.id)
     )
     assert set(done.values()) == {1}  # no step ran again that had ended well
+    # Whom notify cannot reach fails no release.
+    assert {fault.step for fault in FAULTS} == done.keys() - {"notify"}
+
+
+def test_a_bad_release_comes_back_by_itself_and_reverses_what_it_did_to_the_schema(qa: Stack) -> None:
+    """By jobs in the network: the newer image is asked what it would reverse, and reverses it."""
+    qa.project.set("acceptIncompatible", "v3")
+    qa.project.set("onFailure", "rollback")
+    qa.project.pin_digest(qa.digests["v3"])
+    crashing(2, "v3")(qa)
+    ran = len(qa.azure.executed)
+    output = qa.project.release_alone(status=1)
+    qa.mend()
+    qa.project.unset("onFailure")
+
+    images = {version: qa.project.image(digest) for version, digest in qa.digests.items()}
+    assert "instance-2 serves v2 again" in output
+    assert "v2 serves again, and is pinned; v3 is not released" in output
+    assert qa.project.settings()["image"] == images["v2"]
+    assert qa.serving() == {"instance-1": "v2", "instance-2": "v2"}
+    assert qa.migrations == ["0001", "0002"]
+
+    *_, failed, back = record.releases(qa.record())
+    assert (failed.version, failed.verdict, failed.failed_step) == ("v3", "failed", "roll-instance-2")
+    assert (back.version, back.verdict, back.kind) == ("v2", "succeeded", "recovery")
+    assert back.done["rewind"]["reversed"] == ["loans.0003"]
+
+    order = [
+        step for step in back.begun if step in ("backup", "rewind", "migrate") or step.startswith("roll-")
+    ]
+    assert order == ["backup", "rewind", "migrate", "roll-instance-1", "roll-instance-2"]
+    jobs = [
+        (version, *execution.words[:4])
+        for execution in qa.azure.executed[ran:]
+        for version, image in images.items()
+        if execution.container.image == image
+    ]
+    assert [job for job in jobs if job[1] == "dump" or job[2:4] == ("migrate", "loans")] == [
+        ("v3", "dump", failed.done["backup"]["name"]),
+        ("v2", "dump", back.done["backup"]["name"]),
+        ("v3", "manage.py", "migrate", "loans", "0002"),
+    ]
+    assert [job[0] for job in jobs if "# to reverse ('loans.0003',)" in job[-1]] == ["v3"]
 
 
 def test_new_instances_get_the_release_before_traffic_and_the_way_back_is_a_pin(qa: Stack) -> None:
@@ -206,7 +253,10 @@ def test_new_instances_get_the_release_before_traffic_and_the_way_back_is_a_pin(
     assert "v2 → v1" in qa.release("v1")
     names = [f"instance-{number}" for number in range(1, 9)]
     assert qa.serving() == dict.fromkeys(names, "v1")
-    assert qa.migrations == ["0001"]
+    last = record.current(record.releases(qa.record()))
+    assert last is not None
+    assert last.done["rewind"]["left_applied"] == ["loans.0002"]
+    assert qa.migrations == ["0001", "0002"]
     assert qa.azure.fewest_in_rotation == 1
 
     origins = {
@@ -247,7 +297,9 @@ def test_removed_instances_serve_no_old_version_after_a_roll_and_all_can_be_dest
 def test_dev_builds_the_image_of_a_pinned_artefact_and_releases_it(new_stack: Callable[[str], Stack]) -> None:
     dev = new_stack("dev")
     dev.project.pin_artefact(labels(manifest("v3", FIRST)))
-    dev.project.up_at_once()
+    output = dev.project.up_at_once()
+    assert "✅ relevo@" in output
+    assert "can't run policy" not in output
     assert dev.serving() == {"instance-1": "v3", "instance-2": "v3"}
     (pushed,) = dev.store.journal("push")
     placed = {site.image for site in dev.azure.sites.values()}
