@@ -78,3 +78,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: _part(_file(item)))
     else:
         items.sort(key=lambda item: _ORDER.index(_folder(item)) if _folder(item) in _ORDER else len(_ORDER))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the rehearsal's short form came to, row by row: a worker's own output is not shown."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    lines = [value for report in reports for name, value in report.user_properties if name == "rehearsal"]
+    if lines:
+        terminalreporter.section("rehearsal")
+    for line in dict.fromkeys(lines):  # the headings once
+        terminalreporter.line(str(line))

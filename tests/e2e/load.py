@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 CLIENTS = 16
-LONGEST = 300  # seconds; the load ends by itself however the test ends
+LONGEST = 900  # seconds; the load ends by itself however the test ends
 
 LOCUSTFILE = """\
 import json
@@ -99,6 +99,7 @@ class Load:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        over = self.seconds is None and self._process.poll() is not None
         if self.seconds is None:
             self._process.send_signal(signal.SIGINT)
         output = log = ""
@@ -106,6 +107,7 @@ class Load:
             output, log = self._process.communicate(timeout=30)
             folder = Path(self._folder.name)
             if error is None:
+                assert not over, f"the load was over before its block, which has {LONGEST} s: {log[-2000:]}"
                 (entry,) = json.loads(output)
                 failures = folder / "load_failures.csv"
                 failed = folder / "failed"

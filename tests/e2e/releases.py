@@ -26,6 +26,7 @@ _BASES = {
     "slow-migration": "v2",  # its migration takes twenty seconds
     "dies": "v1",  # passes every check, and ends at its first request through a balancer
     "worse": "v1",  # passes every check, and fails a fifth of its visitors' requests
+    "broken-in-public": "v2",  # as broken-smoke, but only for what comes through a balancer
 }
 TAGS = tuple(_BASES)
 _GENERATED = shutil.ignore_patterns(

@@ -159,6 +159,20 @@ def test_a_git_revert_of_the_pin_is_the_whole_rollback(site: Project, digests: d
     site.unset("acceptIncompatible")
 
 
+def test_a_rehearsal_leaves_the_stack_as_it_is_and_tells_how_long_going_back_takes(site: Project) -> None:
+    """On a copy, with the stack's own two artefacts and its data."""
+    record, running = site.record_as_it_is(), site.versions()
+    said = site.run("relevo", "rehearse", "--stack", site.stack, timeout=600)
+
+    table = said[said.rindex("release of v3 ") :]  # as its headings begin
+    cells = {line.split()[-1]: line.split()[:-1] for line in table.splitlines()}
+    assert cells.keys() >= {"preflight", "backup", "rewind", "migrate", "roll-instance-2", "smoke"}
+    assert "of 30 min, within the limit" in table
+    assert (site.record_as_it_is(), site.versions()) == (record, running)
+    assert not (site.folder / ".relevo" / "rehearsal").exists()
+    assert httpx.get(f"{site.url}/readyz/").status_code == 200
+
+
 def commit_pin(site: Project, message: str, *, first: bool = False) -> None:
     """The stack's configuration alone, in a repository of its own."""
     if first:
@@ -196,7 +210,9 @@ def test_a_rollback_over_a_migration_that_cannot_be_reversed_is_refused(
     assert set(site.versions().values()) == {"v4"}
 
 
-def test_a_restore_goes_back_over_it_and_can_be_undone(site: Project, digests: dict[str, str]) -> None:
+def test_a_restore_goes_back_over_it_and_can_be_undone(
+    site: Project, configuration: dict[str, Any], digests: dict[str, str]
+) -> None:
     """v3 was refused on the schema of v4, which has made all codes upper case."""
     before = dict.fromkeys(("r-1", "r-2", "r-3"), "of v2")
     photo = site.state / "media" / "photos" / "desk.jpg"
@@ -216,10 +232,16 @@ def test_a_restore_goes_back_over_it_and_can_be_undone(site: Project, digests: d
     (kept,) = databases(site) - known
     assert written(site, kept) == after
 
+    site.set("backup", {**configuration.get("backup", {}), "drill": True})
     site.up(preview=False)
     assert set(site.versions().values()) == {"v3"}
     assert httpx.get(f"{site.url}/readyz/").status_code == 200
     assert written(site) == before
+    release = site.last_release()
+    assert release is not None
+    drill = release.done["drill"]
+    assert (drill["backup"], drill["fault"]) == (release.done["backup"]["name"], None)
+    assert drill["rows"] > len(before)
     assert f"and {digests['v3']} has nothing to migrate" in site.run("relevo", "drill", "--stack", site.stack)
 
     site.run("relevo", "restore", "--undo", "--yes", "--stack", site.stack)
@@ -232,7 +254,7 @@ def test_a_restore_goes_back_over_it_and_can_be_undone(site: Project, digests: d
 
     ends = ("restore done", "drill done", "kept database dropped")
     told = [entry for entry in site.record() if entry["event"] in ends]
-    assert [entry["event"] for entry in told] == [*ends[:2], "restore done", ends[2]]
+    assert [entry["event"] for entry in told] == [*ends[:2], "drill done", "restore done", ends[2]]
     assert told[0]["data"]["kept"] == kept
     lost = {change["table"]: change for change in told[0]["data"]["lost"]}["public.assets_asset"]
     assert (lost["inserted"], lost["updated"], lost["deleted"]) == (1, 2, 1)

@@ -8,11 +8,13 @@ lock of the engine in tests/unit/toolchain.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.e2e.project import Project
 from tests.rehearsal.cases import CASES, Case
-from tests.rehearsal.play import play
+from tests.rehearsal.play import play, table
 from tests.rehearsal.stage import Stage
 
 pytestmark = pytest.mark.e2e
@@ -21,6 +23,9 @@ SHORT = ("split", "disk-full")
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in SHORT], ids=lambda case: case.name)
 def test_what_goes_wrong_fails_no_request_and_the_next_up_converges(
-    site: Project, digests: dict[str, str], case: Case
+    site: Project, digests: dict[str, str], case: Case, record_property: Callable[[str, object], None]
 ) -> None:
-    assert play(Stage(site, digests), case).faults == []
+    outcome = play(Stage(site, digests), case)
+    for line in table([outcome]):
+        record_property("rehearsal", line)
+    assert outcome.faults == []

@@ -186,6 +186,16 @@ def test_broken_smoke_is_ready_but_assigns_nothing(release: Callable[[str], Rele
         assert lend(client) == 500
 
 
+def test_broken_in_public_assigns_but_not_through_a_balancer(release: Callable[[str], Release]) -> None:
+    broken = release("broken-in-public")
+    broken.migrate()
+    with broken.serve() as address, log_in(address) as client:
+        assert lend(client) == 201
+        assert client.delete("/api/loans/smoke/").status_code == 204
+        client.headers["X-Forwarded-For"] = "127.0.0.1"
+        assert lend(client) == 500
+
+
 def test_slow_is_slow_but_for_its_process_check(release: Callable[[str], Release]) -> None:
     slow = release("slow")
     slow.migrate()

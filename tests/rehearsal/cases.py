@@ -60,6 +60,11 @@ def killed_in_each_step(stage: Stage) -> None:
             pass
 
 
+def killed_in_migrate(stage: Stage) -> None:
+    with up_in_step(stage.project, "migrate"):
+        wait_until(lambda: sleeping(stage), "the migration is in the database")
+
+
 def two_at_once(stage: Stage) -> None:
     first = stage.project.start(*stage.project.up_command(preview=False))
     try:
@@ -160,6 +165,14 @@ CASES = (
         serves="nobody",
     ),
     Case(
+        name="killed-in-migrate",
+        injected="pulumi killed by -9 while a migration is at work in the database",
+        tag="slow-migration",
+        attempt=killed_in_migrate,
+        verdicts=("open", "failed"),  # as the step was told of the kill before its end, or not
+        step="migrate",
+    ),
+    Case(
         name="migration-fails",
         injected="the second of two migrations fails",
         tag="broken-migration",
@@ -202,6 +215,16 @@ CASES = (
         attempt=up,
         step="roll-instance-1",
         error='"assign a loan" POST /api/loans/: status is 500',
+    ),
+    Case(
+        name="smoke-fails-in-public",
+        injected="an answer of the scenario is 500, but only through the balancer",
+        tag="broken-in-public",
+        broken=True,
+        attempt=up,
+        step="smoke",
+        error='"assign a loan" POST /api/loans/: status is 500',
+        serves="new",
     ),
     Case(
         name="cache-gone",

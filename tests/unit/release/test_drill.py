@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from components.release import running
+from components.release.context import StepFailed
 from components.release.drill import described, perform
+from components.release.tasks.drill import drill
 from components.target import TargetError
+from tests.unit.release.conftest import opened
 from tests.unit.release.stand_in import StandInOperations, context, image, specification
 
 
@@ -30,3 +34,15 @@ def test_a_schema_that_the_artefact_of_its_time_would_migrate_fails_the_drill() 
         perform(context(operations, specification("v1")), "r1")
     assert operations.entries()[-1].event == "drill failed"
     assert operations.entries()[-1].data["responsible"]
+
+
+def test_a_release_whose_backup_cannot_be_restored_stops(operations: StandInOperations) -> None:
+    made, release = opened(operations, "v1")
+    backup = f"{release.id}-v1"
+    made.write("step done", release.id, step="backup", data={"name": backup})
+    operations.drill_fault = "exit status 1, no output"
+    with pytest.raises(StepFailed, match=f"{backup} was restored, but migrate --check of"):
+        running.perform(made, "drill", drill, once=True)
+    (failed,) = made.releases()
+    assert (failed.verdict, failed.failed_step) == ("failed", "drill")
+    assert backup in str(failed.error)
