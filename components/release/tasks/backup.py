@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Set
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from components.release import record
 from components.release.context import Context
 from components.release.logbook import now
+from components.release.plan import Key
 from components.release.record import Release
 from components.release.running import main
 from components.target import Backup
@@ -22,14 +24,21 @@ def backup(context: Context, release: Release) -> Mapping[str, Any]:
     return asdict(taken)
 
 
-def further(context: Context, release: Release, *, older_than: timedelta) -> Backup | None:
-    """Another one, if that of the release is older: it has nothing of what was written since. Else None."""
-    first = release.done["backup"]
+def further(context: Context, release: Release, applied: Set[Key], *, older_than: timedelta) -> Backup | None:
+    """Another one, if that of the release is older: it has nothing of what was written since. Else None.
+
+    It takes the place of that in the record, and so in what a way back names, unless the schema has changed
+    since: then only the first has it as it was before.
+    """
+    first, began = release.done["backup"], time.monotonic()
     if now() - datetime.fromisoformat(first["taken_at"]) < older_than:
         return None
     kept = {*record.reachable_backups(context.releases()), first["name"]}
     taken = context.operations.backup(f"{release.id}-{now():%Y%m%dT%H%M%SZ}", kept=kept)
     print(f"backup {taken.name}: {taken.bytes} bytes, verified, as that of the release is old", flush=True)
+    if release.done.get("preflight", {}).get("schema") == sorted(f"{app}.{name}" for app, name in applied):
+        seconds = time.monotonic() - began
+        context.write("step done", release.id, step="backup", seconds=seconds, data=asdict(taken))
     return taken
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -110,18 +108,12 @@ def account(manifest: Manifest, wanted: Set[str], schema: Set[Key]) -> Mapping[s
 
 
 def backup(context: Context, release: Release, applied: Set[Key]) -> str | None:
-    """The name of another one, for a release that goes on when its own is older than the stack accepts.
-
-    It takes the place of that in the record, and so in what a way back names, unless the schema has changed
-    since: then only the first has none of these migrations.
-    """
-    limit, began = timedelta(hours=context.spec.backup_max_age_hours), time.monotonic()
-    if "backup" not in release.done or (newer := further(context, release, older_than=limit)) is None:
+    """The name of another one, for a release that goes on when its own is older than the stack accepts."""
+    if "backup" not in release.done:
         return None
-    if release.done.get("preflight", {}).get("schema") == sorted(f"{app}.{name}" for app, name in applied):
-        seconds = time.monotonic() - began
-        context.write("step done", release.id, step="backup", seconds=seconds, data=asdict(newer))
-    return newer.name
+    limit = timedelta(hours=context.spec.backup_max_age_hours)
+    newer = further(context, release, applied, older_than=limit)
+    return newer.name if newer else None
 
 
 def collectstatic(context: Context, release: Release) -> Mapping[str, Any]:

@@ -34,7 +34,7 @@ def rewind(context: Context, release: Release) -> Mapping[str, Any]:
         print(line, flush=True)
     taken = None
     if decision.rewind:
-        taken = backup(context, release)
+        taken = backup(context, release, schema)
         require_same_plan(context, release, decision.rewind)
         schema = reverse(context, release, schema, decision.rewind)
     return {
@@ -47,7 +47,7 @@ def rewind(context: Context, release: Release) -> Mapping[str, Any]:
     }
 
 
-def backup(context: Context, release: Release) -> str | None:
+def backup(context: Context, release: Release, schema: Schema) -> str | None:
     """Reversing loses what the newer version has written in its own columns and tables: it must be kept.
 
     A release that goes on much later takes another one, and returns its name: the first has nothing of what
@@ -58,7 +58,7 @@ def backup(context: Context, release: Release) -> str | None:
             f"the record has no verified backup of release {release.id}, but a rewind needs one; "
             f"run pulumi up from the step backup on."
         )
-    newer = further(context, release, older_than=AS_FRESH)
+    newer = further(context, release, schema.applied, older_than=AS_FRESH)
     return newer.name if newer else None
 
 

@@ -205,6 +205,20 @@ def test_a_release_that_goes_on_later_takes_another_backup_before_it_reverses(
     found = rewind(made, made.current())
     assert found["reversed"] == ["loans.0003_rename"]
     assert [name for _, name in operations.acted("backup")] == ([found["backup"]] if taken else [])
+    # what a restore takes, if it names none
+    assert made.current().done["backup"]["name"] == (found["backup"] if taken else release.id)
+
+
+def test_a_backup_that_is_taken_in_the_middle_of_a_rewind_is_not_the_one_of_before(operations) -> None:
+    released(operations, "v2")
+    released(operations, "v5")
+    made, release = back_to(operations, "v2")
+    data = {**release.done["backup"], "taken_at": (now() - timedelta(hours=2)).isoformat()}
+    made.write("step done", release.id, step="backup", data=data)
+    operations.applied.discard(FILL)
+    found = rewind(made, made.current())
+    assert found["backup"] != release.id
+    assert made.current().done["backup"]["name"] == release.id
 
 
 def test_what_somebody_else_applies_meanwhile_is_noticed(operations: StandInOperations) -> None:
