@@ -226,7 +226,7 @@ def examine(
                 name=found["name"],
                 effect=found["effect"],
                 reversible=found["reversible"],
-                discards=tuple(found["discards"]),
+                loses=tuple(found["loses"]),
                 icu=found["icu"],
                 operations=tuple(found["operations"]),
                 dependencies=tuple((app, name) for app, name in found["dependencies"]),
@@ -330,8 +330,8 @@ def described(stored: Stored) -> list[str]:
     for migration in manifest.migrations:
         way_back = "" if migration.reversible else ", cannot be reversed"
         needs = ", needs ICU" if migration.icu else ""
-        drops = ", comes back empty" if migration.discards and migration.reversible else ""
-        lines.append(f"migration   {migration.effect:8}  {migration}{way_back}{drops}{needs}")
+        lost = ", reversed without values" if migration.loses and migration.reversible else ""
+        lines.append(f"migration   {migration.effect:8}  {migration}{way_back}{lost}{needs}")
     return lines
 
 

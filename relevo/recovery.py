@@ -85,7 +85,7 @@ def recover(
         give_up(context, wanted, str(fault))
     if decision.refusal is not None:
         give_up(context, wanted, decision.refusal)
-    if decision.rewind is not None and decision.rewind.empty:
+    if decision.rewind is not None and decision.rewind.lost:
         give_up(context, wanted, f"{target.version} would run without what it had: {decision.rewind.loss}")
     if wanted.schema_only and decision.rewind is None:
         say(

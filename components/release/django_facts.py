@@ -95,6 +95,10 @@ WIDER = {
 # One column type in the database; they differ in validation and forms.
 SAME_COLUMN = {_FIELDS + name for name in ("CharField", "SlugField", "EmailField", "URLField", "FileField")}
 SAME_COLUMN |= {_FIELDS + name for name in ("ImageField", "FilePathField")}
+# By the internal type of a field, as Django chooses a column by it.
+VARCHARS = {"CharField", "SlugField", "FileField", "FilePathField"}
+INTEGERS = {f"{prefix}{size}IntegerField" for prefix in ("", "Positive") for size in ("", "Small", "Big")}
+INTEGERS |= {"AutoField", "SmallAutoField", "BigAutoField"}
 
 
 def worst(effects: Iterable[str]) -> str:
@@ -155,20 +159,52 @@ def effect_of_all(operations: Iterable[Any], app: str, state: Any, fresh: set[tu
     return worst([effect_of(operation, app, state, fresh) for operation in each])
 
 
-def discards(operations: Iterable[Any], app: str, state: Any, fresh: set[tuple[str, str]]) -> list[str]:
-    """What operations drop with its values, of what `fresh` does not have: reversed, it comes back empty."""
+def loses(operations: Iterable[Any], app: str, state: Any, fresh: set[tuple[str, str]]) -> list[str]:
+    """Which operations drop or cut values, of what `fresh` does not have: reversed, they do not come back."""
     found = []
     state, fresh = state.clone(), set(fresh)
     for operation in steps(operations, app, state, fresh):
-        if class_path(operation) == SEPARATE:
-            found += discards(operation.database_operations, app, state, fresh)
-        elif class_path(operation) in (DELETE_MODEL, REMOVE_FIELD):
-            model = state.models.get(model_of(operation, app))
-            field = model.fields.get(operation.name) if model is not None else None  # none of a whole model
-            kept = model is None or is_not_its_own(model) or getattr(field, "generated", False)
-            if not kept and model_of(operation, app) not in fresh:
-                found.append(operation.describe())
+        path, model = class_path(operation), state.models.get(model_of(operation, app))
+        if path == SEPARATE:
+            found += loses(operation.database_operations, app, state, fresh)
+        elif model is None or is_not_its_own(model) or model_of(operation, app) in fresh:
+            continue
+        elif path == DELETE_MODEL or (
+            path in (REMOVE_FIELD, ALTER_FIELD) and values_go(model.fields.get(operation.name), operation)
+        ):
+            found.append(operation.describe())
     return found
+
+
+def values_go(before: Any, operation: Any) -> bool:
+    """What is generated, or in the table of a model between, are no values of the field's own.
+
+    `before` is None where only the database, and not the project's state, has the field.
+    """
+    if before is None:
+        return True
+    if class_path(operation) == ALTER_FIELD:
+        return cuts(before, operation.field)
+    between = before.many_to_many and before.remote_field.through is not None
+    return not (between or getattr(before, "generated", False))
+
+
+def cuts(before: Any, after: Any) -> bool:
+    """Whether PostgreSQL may lose a part of a value where it casts it to the new type, without an error.
+
+    Django casts explicitly between two types of field, which cuts text and rounds numbers ("PostgreSQL:
+    Character Types", "Type Casts"); within one type text that is too long is an error, and only decimals
+    are rounded.
+    """
+    old, new = before.get_internal_type(), after.get_internal_type()
+    if old == new == "ArrayField":
+        return cuts(before.base_field, after.base_field)
+    if old == new:
+        return old == "DecimalField" and after.decimal_places < before.decimal_places
+    if new in VARCHARS and old in VARCHARS:
+        return after.max_length is not None and after.max_length < (before.max_length or float("inf"))
+    whole = old in INTEGERS and new in {*INTEGERS, "DecimalField"}
+    return not (whole or new == "TextField" or (old, new) == ("DateField", "DateTimeField"))
 
 
 def steps(operations: Iterable[Any], app: str, state: Any, fresh: set[tuple[str, str]]) -> Iterator[Any]:
@@ -287,7 +323,7 @@ def migrations() -> dict[str, Any]:
         app = migration.app_label
         # Apps that refer to each other have several initial migrations.
         fresh = set(initial.get(app, ())) if migration.initial else set()
-        gone = discards(migration.operations, app, state, fresh)
+        lost = loses(migration.operations, app, state, fresh)
         effect = effect_of_all(migration.operations, app, state, fresh)
         if migration.initial:
             initial[app] = fresh
@@ -297,7 +333,7 @@ def migrations() -> dict[str, Any]:
                 "name": migration.name,
                 "effect": effect,
                 "reversible": all(reversible(operation) for operation in migration.operations),
-                "discards": gone,
+                "loses": lost,
                 "icu": any(needs_icu(operation) for operation in migration.operations),
                 "operations": [operation.describe() for operation in migration.operations],
                 "dependencies": sorted(parent.key for parent in graph.node_map[key].parents),

@@ -26,7 +26,7 @@ class Migration:
     operations: tuple[str, ...]
     dependencies: tuple[tuple[str, str], ...] = ()
     replaces: tuple[tuple[str, str], ...] = ()
-    discards: tuple[str, ...] = ()  # columns and tables that it drops: reversed, they come back empty
+    loses: tuple[str, ...] = ()  # operations whose values do not come back when it is reversed
     icu: bool = False  # makes or names a collation that only a PostgreSQL built with ICU has
 
     @property
@@ -72,7 +72,7 @@ class Manifest:
                     "operations": tuple(migration["operations"]),
                     "dependencies": tuple((app, name) for app, name in migration["dependencies"]),
                     "replaces": tuple((app, name) for app, name in migration["replaces"]),
-                    "discards": tuple(migration.get("discards", ())),
+                    "loses": tuple(migration.get("loses", ())),
                 }
             )
             for migration in data["migrations"]

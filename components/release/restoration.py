@@ -20,8 +20,7 @@ def backup_for(pinned: Manifest, applied: Set[Key], known: Sequence[Release]) ->
     """The one that has no migration which the pinned artefact does not know: that which a refusal names.
 
     Where it knows them all, the one taken before the last release that got as far as the schema; or, where
-    that has brought columns and tables back empty, the one that has their values. None: the record has no
-    such backup.
+    that has reversed migrations that lose values, the one that has them. None: the record has no such backup.
     """
     ours = {name for release in known for name in record.pending(release)}
     surplus = ours & {f"{app}.{name}" for app, name in applied - known_to(pinned)}
@@ -29,12 +28,11 @@ def backup_for(pinned: Manifest, applied: Set[Key], known: Sequence[Release]) ->
         (one for one in reversed(known) if "migrate" in one.begun and "backup" in one.done),
         None,
     )
-    lost = last.done.get("rewind", {}).get("empty", ()) if last else ()
+    lost = last.done.get("rewind", {}).get("lost", ()) if last else ()
     needed = record.backup_without(known, surplus or lost)
     if needed is not None or last is None:
         return needed
-    # A rewind that went on later took another one; that of migrate has nothing of what was reversed.
-    return last.done.get("rewind", {}).get("backup") or last.done["backup"]["name"]
+    return last.done["backup"]["name"]
 
 
 def within(target: Manifest, backups: Sequence[str], entries: Sequence[Entry]) -> str | None:

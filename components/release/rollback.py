@@ -25,20 +25,20 @@ class Rewind:
     version: str
     commands: tuple[Key, ...]  # (app, name or "zero") for `migrate`, in this order
     reverses: tuple[str, ...]  # "app.name", what depends on others first
-    empty: tuple[str, ...] = ()  # what comes back without its values, as "app.name (Remove field …)"
+    lost: tuple[str, ...] = ()  # what comes back without its values, as "app.name (Remove field …)"
     backup: str | None = None  # which has these values; None: the record does not tell
 
     def __str__(self) -> str:
         commands = ", then ".join(f"migrate {app} {name}" for app, name in self.commands)
-        lost = f"; {self.loss}" if self.empty else ""
+        lost = f"; {self.loss}" if self.lost else ""
         return f"{self.version} reverses {', '.join(self.reverses)} ({commands}), and {RISK}{lost}"
 
     @property
     def loss(self) -> str:
-        """What `empty` comes to, with the remedy."""
+        """What `lost` comes to, with the remedy."""
         backup = self.backup or "taken before they were applied"
         return (
-            f"what was dropped by {', '.join(self.empty)} comes back EMPTY: its values are in the backup "
+            f"what {', '.join(self.lost)} drops or cuts stays LOST: its values are in the backup "
             f"{backup} alone, which relevo restore brings back (rows written since go)"
         )
 
@@ -125,10 +125,10 @@ def decide(
                 version=artefact.manifest.version,
                 commands=found.commands,
                 reverses=_names(found.reverses),
-                empty=tuple(
-                    f"{migration} ({', '.join(migration.discards)})"
+                lost=tuple(
+                    f"{migration} ({', '.join(migration.loses)})"
                     for migration in artefact.manifest.migrations
-                    if migration.discards and migration.key in found.reverses
+                    if migration.loses and migration.key in found.reverses
                 ),
                 backup=backup_without(known_releases, _names(found.reverses)),
             ),

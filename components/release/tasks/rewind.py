@@ -41,7 +41,7 @@ def rewind(context: Context, release: Release) -> Mapping[str, Any]:
         "left_applied": list(decision.left_applied),
         "left_behind": list(decision.left_behind),
         "reversed": (gone := reversed_in(release, schema)),
-        "empty": _empty(context, gone) if gone else [],
+        "lost": _lost(context, gone) if gone else [],
         "schema": schema.names(),
         **({"backup": taken} if taken else {}),
     }
@@ -118,10 +118,10 @@ def reversed_in(release: Release, schema: Schema) -> list[str]:
     return sorted(set(before) - set(schema.names()))
 
 
-def _empty(context: Context, gone: Collection[str]) -> list[str]:
-    """Of what was reversed, that which has brought columns or tables back without their values."""
+def _lost(context: Context, gone: Collection[str]) -> list[str]:
+    """Of what was reversed, that which values do not survive."""
     known = [one for artefact in context.earlier()[0] for one in artefact.manifest.migrations]
-    return sorted({str(migration) for migration in known if migration.discards and str(migration) in gone})
+    return sorted({str(migration) for migration in known if migration.loses and str(migration) in gone})
 
 
 if __name__ == "__main__":

@@ -438,17 +438,17 @@ def test_the_newest_manifest_that_ran_says_what_a_migration_does() -> None:
     assert decide(manifest("v1", FIRST), applied, artefacts(older, newest), []).rewind is None
 
 
-def test_what_comes_back_empty_is_said_with_the_backup_that_has_its_values() -> None:
+def test_what_is_lost_is_said_with_the_backup_that_has_its_values() -> None:
     """Django reverses a dropped column by making it anew."""
     known = [release("B1", "v1", ["loans.0001_initial"]), release("B2", "v2", ["loans.0003_rename"])]
-    drops = replace(BREAKING, discards=("Remove field note from loan",))
+    drops = replace(BREAKING, loses=("Remove field note from loan",))
     found = decide(
         manifest("v1", FIRST), {FIRST.key, drops.key}, artefacts(manifest("v2", FIRST, drops)), known
     )
     assert found.rewind is not None
-    assert found.rewind.empty == ("loans.0003_rename (Remove field note from loan)",)
+    assert found.rewind.lost == ("loans.0003_rename (Remove field note from loan)",)
     (line,) = found.lines()
-    assert "loans.0003_rename (Remove field note from loan) comes back EMPTY" in line
+    assert "loans.0003_rename (Remove field note from loan) drops or cuts stays LOST" in line
     assert "in the backup B2 alone, which relevo restore brings back" in line
 
 

@@ -43,6 +43,8 @@ def existing() -> list[Operation]:
                 ("price", models.DecimalField(max_digits=8, decimal_places=2)),
                 ("made", models.DateTimeField(db_default=Now())),
                 ("owner", models.ForeignKey("shop.Owner", models.CASCADE)),
+                ("owners", models.ManyToManyField("shop.Owner")),
+                ("owners_since", models.ManyToManyField("shop.Owner", through="shop.Since")),
             ],
         ),
         migrations.CreateModel("Report", [("id", models.AutoField(primary_key=True))], {"managed": False}),
@@ -242,15 +244,21 @@ def test_effect_on_the_version_that_runs(effect: str, operations: list[Operation
         ),
         ([], [migrations.CreateModel("Word", [("id", WIDE)]), migrations.DeleteModel("Word")]),
         ([], [migrations.DeleteModel("Report")]),  # of an unmanaged table
+        ([], [migrations.RemoveField("thing", "owners_since")]),  # in a table between that stays
+        (["Remove field owners from thing"], [migrations.RemoveField("thing", "owners")]),
+        (  # see test_lost_values.py
+            ["Alter field note on thing"],
+            [migrations.AlterField("thing", "note", models.CharField(max_length=20))],
+        ),
         ([], [migrations.RunPython(nothing)]),
     ],
 )
-def test_what_is_dropped_with_its_values(gone: list[str], operations: list[Operation]) -> None:
-    """Reversed, columns and tables come back, and nothing in them."""
+def test_what_is_dropped_or_cut_with_its_values(gone: list[str], operations: list[Operation]) -> None:
+    """Reversed, columns and tables come back, and not what was in them."""
     state = ProjectState()
     for operation in existing():
         operation.state_forwards("shop", state)
-    assert django_facts.discards(operations, "shop", state, set()) == gone
+    assert django_facts.loses(operations, "shop", state, set()) == gone
     assert ("shop", "thing") in state.models  # is not changed
 
 

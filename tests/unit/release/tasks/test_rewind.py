@@ -48,7 +48,7 @@ def test_forward_there_is_nothing_to_rewind(operations: StandInOperations, capsy
         "left_applied": [],
         "left_behind": [],
         "reversed": [],
-        "empty": [],
+        "lost": [],
         "schema": ["loans.0001_initial"],
     }
     assert "nothing to rewind" in capsys.readouterr().out
@@ -86,12 +86,12 @@ def test_the_newer_artefact_reverses_what_the_older_cannot_live_with(operations,
 
 def test_what_has_come_back_empty_is_on_record(operations: StandInOperations) -> None:
     newer = operations.manifests[image("v3")]
-    drops = replace(newer.migrations[-1], discards=("Remove field note from loan",))
+    drops = replace(newer.migrations[-1], loses=("Remove field note from loan",))
     operations.manifests[image("v3")] = replace(newer, migrations=(*newer.migrations[:-1], drops))
     released(operations, "v1")
     released(operations, "v3")
     made, release = back_to(operations, "v1")
-    assert rewind(made, release)["empty"] == ["loans.0003_rename"]
+    assert rewind(made, release)["lost"] == ["loans.0003_rename"]
 
 
 def test_what_a_failed_release_has_applied_is_reversed_as_well(operations: StandInOperations) -> None:
