@@ -16,6 +16,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
+from tests import node
 from tests.azure.azurite import CACHE
 
 VERSION = "147.0.0"  # of @sparticuz/chromium, which is Chromium's
@@ -56,19 +57,11 @@ def _installed() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "fonts.conf").exists():
             folder.mkdir(exist_ok=True)
-            install = [
-                "npm",
-                "install",
-                "--no-audit",
-                "--no-fund",
-                "--silent",
-                f"@sparticuz/chromium@{VERSION}",
-            ]
-            subprocess.run(install, cwd=folder, check=True, timeout=300)
+            node.install(f"@sparticuz/chromium@{VERSION}", folder)
             # It unpacks into the folder for temporary files, and its libraries only where it believes to be
             # on Amazon's servers.
             subprocess.run(
-                ["node", "--input-type=module", "--eval", UNPACK],
+                [node.NODE, "--input-type=module", "--eval", UNPACK],
                 cwd=folder,
                 env={**os.environ, "TMPDIR": str(folder), "AWS_LAMBDA_JS_RUNTIME": "nodejs22.x"},
                 check=True,

@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests import node
+
 VERSION = "3.35.0"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "relevo-tests"
 MAIN = "node_modules/azurite/dist/src/blob/main.js"
@@ -25,12 +27,7 @@ def installed() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / MAIN).exists():
             folder.mkdir(exist_ok=True)
-            subprocess.run(
-                ["npm", "install", "--no-audit", "--no-fund", "--silent", f"azurite@{VERSION}"],
-                cwd=folder,
-                check=True,
-                timeout=300,
-            )
+            node.install(f"azurite@{VERSION}", folder)
     return folder
 
 
@@ -46,7 +43,7 @@ class Azurite:
     def __enter__(self) -> Azurite:
         self._process = subprocess.Popen(
             [
-                "node",
+                node.NODE,
                 str(installed() / MAIN),
                 "--blobHost=127.0.0.1",
                 f"--blobPort={self.port}",
