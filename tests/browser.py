@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -55,8 +56,10 @@ def _installed() -> Path:
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / "chromium.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "fonts.conf").exists():
-            folder.mkdir(exist_ok=True)
+        if not (folder / "fonts.conf").exists():  # which is written last
+            # Whatever is there is taken for whole, also what a killed run has left.
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
             node.install(f"@sparticuz/chromium@{VERSION}", folder)
             # It unpacks into the folder for temporary files, and its libraries only where it believes to be
             # on Amazon's servers.
