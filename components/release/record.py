@@ -85,9 +85,7 @@ class Release:
     previous_version: str | None
     kind: Kind = "release"
     decided_at: str | None = None  # when somebody asked for it, if before it was opened
-    restored: Mapping[str, float] = field(
-        default_factory=dict
-    )  # seconds of the restore that it ends, by part
+    restored: Mapping[str, float] = field(default_factory=dict)  # seconds of the restore it ends, by part
     identity: Mapping[str, str] = field(default_factory=dict)  # of who is responsible, as far as known
     approved: str | None = None  # the digest of the preview that somebody approved; None: nobody was asked
     stack: str | None = None
