@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 CLIENTS = 16
+FEW = 4  # beside much else: they notice a gap as well, and leave the machine to it
 LONGEST = 900  # seconds; the load ends by itself however the test ends
 
 LOCUSTFILE = """\

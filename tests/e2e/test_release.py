@@ -18,7 +18,7 @@ from components.release import record
 from components.release.chain import digest
 from components.release.context import TARGET
 from tests.e2e.commits import git, initialise
-from tests.e2e.load import Load
+from tests.e2e.load import FEW, Load
 from tests.e2e.project import Project, up_in_step
 
 pytestmark = pytest.mark.e2e
@@ -215,7 +215,7 @@ def test_a_broken_release_stops_where_it_should_and_the_old_version_serves(
         if tag == "slow":
             site.set("limits", {"readySeconds": 15})  # it is never ready
         site.pin(digests[tag])
-        with Load(site.url, CATALOGUE) as load:
+        with Load(site.url, CATALOGUE, clients=FEW) as load:
             output = site.up(status=1, preview=False)
             assert serving(site) == {"v1"}, tag
         site.unset("limits")
@@ -240,7 +240,7 @@ def test_a_broken_release_comes_back_by_itself_and_proposes_the_pin(
     site.pin(digests["broken-smoke"])
     git(site.folder, "add", site.configuration.name)
     git(site.folder, "commit", "--quiet", "--message", "Release broken-smoke")
-    with Load(site.url, CATALOGUE) as load:
+    with Load(site.url, CATALOGUE, clients=FEW) as load:
         output = site.up(status=1, preview=False)
         assert serving(site) == {"v1"}
     site.unset("onFailure")
@@ -271,7 +271,7 @@ def test_a_schema_that_the_version_before_cannot_read_stops_before_an_instance_i
     """Django does not know what SQL does to the code that serves: a scratch instance of it is asked."""
     site.have(digests["v1"])
     site.pin(digests["breaks-reading"])
-    with Load(site.url, CATALOGUE) as load:
+    with Load(site.url, CATALOGUE, clients=FEW) as load:
         with up_in_step(site, "previous-version") as up:  # what is left of a killed one must not last
             while "previous" not in site.versions():
                 assert up.poll() is None

@@ -27,12 +27,11 @@ from components.release import record
 from components.target import Deployment, Operations
 from relevo import operating
 from relevo.project import Project as Checkout
-from tests.e2e.load import Load
+from tests.e2e.load import FEW, Load
 from tests.e2e.project import Project, committed_configuration
 from tests.e2e.releases import Digests, build_repository
 
 READ = "/api/assets/"  # asks the database who reads, and the cache for what
-CLIENTS = 4  # who wants to know what more of them cost asks bench/
 GOOD = ("v1", "v2")  # each can live with the schema of the other
 
 
@@ -84,7 +83,7 @@ class Stage:
             f"{self.project.url}/api/token/", json={"username": "smoke", "password": password}, timeout=30
         )
         headers = {"Authorization": f"Bearer {login.json()['access']}"}
-        return Load(self.project.url, READ, headers=headers, clients=CLIENTS)
+        return Load(self.project.url, READ, headers=headers, clients=FEW)
 
     def release(self) -> record.Release:
         release = self.project.last_release()
