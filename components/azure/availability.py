@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from azure.core.exceptions import ResourceNotFoundError, map_error
-from azure.core.rest import HttpRequest
+from azure.core.exceptions import ResourceNotFoundError
 
 from components.azure.faults import asking
 from components.azure.login import PATIENCE, PUBLIC, Clients, credential
@@ -20,10 +19,6 @@ from components.target import TargetError
 
 if TYPE_CHECKING:
     from azure.mgmt.keyvault import KeyVaultManagementClient
-
-
-# Of what no installed client is for, or only one that takes seconds to import.
-API_VERSIONS = {"Microsoft.Storage/storageAccounts": "2024-01-01", "Microsoft.Web/sites": "2025-05-01"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +43,8 @@ def refuse_taken(
         names.of("cr"),
         "container registry",
         clients.registries.registries.get,
-        lambda name: (
-            clients.registries.registries.check_name_availability(
-                {"name": name, "type": "Microsoft.ContainerRegistry/registries"}
-            ).name_available
+        _free(
+            clients.registries.registries.check_name_availability, "Microsoft.ContainerRegistry/registries"
         ),
     )
     _refuse(
@@ -59,40 +52,28 @@ def refuse_taken(
         names.of("psql"),
         "PostgreSQL server",
         clients.postgres.servers.get,
-        lambda name: (
-            clients.postgres.name_availability.check_globally(
-                {"name": name, "type": "Microsoft.DBforPostgreSQL/flexibleServers"}
-            ).name_available
-        ),
+        _free(clients.postgres.name_availability.check_globally, "Microsoft.DBforPostgreSQL/flexibleServers"),
     )
-    for name, what, kind in (
-        (names.of("st"), "storage account", "Microsoft.Storage/storageAccounts"),
-        *((site, "web app", "Microsoft.Web/sites") for site in sites),
-    ):
-        _refuse(names, name, what, *_asked_plainly(clients, kind))
-
-
-def _asked_plainly(clients: Clients, kind: str) -> tuple[Callable[[str, str], Any], Callable[[str], bool]]:
-    """Get and check for `_refuse`, by the resource manager's own words for a type of resource."""
-    subscription, (provider, _, collection) = f"/subscriptions/{clients.subscription}", kind.partition("/")
-
-    def ask(method: str, path: str, body: dict[str, str] | None = None) -> Any:
-        request = HttpRequest(
-            method, f"{subscription}{path}", params={"api-version": API_VERSIONS[kind]}, json=body
+    _refuse(
+        names,
+        names.of("st"),
+        "storage account",
+        clients.storage.storage_accounts.get_properties,
+        _free(clients.storage.storage_accounts.check_name_availability, "Microsoft.Storage/storageAccounts"),
+    )
+    for site in sites:
+        _refuse(
+            names,
+            site,
+            "web app",
+            clients.web.web_apps.get,
+            _free(clients.web.check_name_availability, "Microsoft.Web/sites"),
         )
-        response = clients.registries.send_request(request)
-        map_error(response.status_code, response, {404: ResourceNotFoundError})
-        response.raise_for_status()
-        return response.json()
 
-    def get(group: str, name: str) -> Any:
-        return ask("GET", f"/resourceGroups/{group}/providers/{provider}/{collection}/{name}")
 
-    def check(name: str) -> bool:
-        path = f"/providers/{provider}/checkNameAvailability"
-        return ask("POST", path, {"name": name, "type": kind})["nameAvailable"]
-
-    return get, check
+def _free(check: Callable[[Any], Any], kind: str) -> Callable[[str], Any]:
+    """Whether a name of the type can be had, as its client's check says it."""
+    return lambda name: check({"name": name, "type": kind}).name_available
 
 
 def _refuse(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from azure.mgmt.containerregistry import ContainerRegistryManagementClient
     from azure.mgmt.monitor import MonitorManagementClient
     from azure.mgmt.postgresqlflexibleservers import PostgreSQLManagementClient
+    from azure.mgmt.storage import StorageManagementClient
     from azure.mgmt.web import WebSiteManagementClient
     from azure.monitor.query import LogsQueryClient
     from azure.storage.blob import BlobServiceClient
@@ -157,6 +158,12 @@ class Clients:
         from azure.mgmt.containerregistry import ContainerRegistryManagementClient
 
         return ContainerRegistryManagementClient(**self._arm)
+
+    @functools.cached_property
+    def storage(self) -> StorageManagementClient:
+        from azure.mgmt.storage import StorageManagementClient
+
+        return StorageManagementClient(**self._arm)
 
     @functools.cached_property
     def monitor(self) -> MonitorManagementClient:

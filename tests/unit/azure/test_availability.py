@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
-from azure.core.rest import HttpRequest
 
 from components.azure import availability
 from components.azure.naming import Names
@@ -63,31 +60,8 @@ class StandInNames:
         assert asked["name"] == self._name
         return SimpleNamespace(name_available=self._free)
 
+    get_properties = get
     check_globally = check_name_availability
-
-
-class StandInArm:
-    """The resource manager itself. `there`: names in the stack's group; `taken`: anywhere."""
-
-    def __init__(self, there: Collection[str], taken: Collection[str]) -> None:
-        self._there, self._taken = there, taken
-
-    def answer(self, request: HttpRequest) -> Any:
-        status, body = 200, {}
-        path, name = request.url.partition("?")[0], request.url.partition("?")[0].rpartition("/")[2]
-        if request.method == "GET":
-            assert path.startswith(f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-assets-prod/providers/")
-            status = 200 if name in self._there else 404
-        else:
-            assert (request.method, name) == ("POST", "checkNameAvailability")
-            asked = json.loads(request.content)
-            assert path == (
-                f"/subscriptions/{SUBSCRIPTION}/providers/{asked['type'].partition('/')[0]}/{name}"
-            )
-            body = {"nameAvailable": asked["name"] not in self._taken}
-        return SimpleNamespace(
-            status_code=status, reason="", json=lambda: body, raise_for_status=lambda: None
-        )
 
 
 def check(
@@ -95,17 +69,17 @@ def check(
     vaults: StandInVaults,
     registry: StandInNames | None = None,
     server: StandInNames | None = None,
-    there: Collection[str] = (),
-    taken: Collection[str] = (),
+    account: StandInNames | None = None,
+    site: StandInNames | None = None,
 ) -> None:
     monkeypatch.setattr(availability, "_client", lambda *_: SimpleNamespace(vaults=vaults))
     servers = server or StandInNames("psql-assets-prod")
+    sites = site or StandInNames("app-assets-prod-instance-1")
     clients = SimpleNamespace(
-        subscription=SUBSCRIPTION,
-        registries=SimpleNamespace(
-            registries=registry or StandInNames("crassetsprod"), send_request=StandInArm(there, taken).answer
-        ),
+        registries=SimpleNamespace(registries=registry or StandInNames("crassetsprod")),
         postgres=SimpleNamespace(servers=servers, name_availability=servers),
+        storage=SimpleNamespace(storage_accounts=account or StandInNames("stassetsprod")),
+        web=SimpleNamespace(web_apps=sites, check_name_availability=sites.check_name_availability),
     )
     monkeypatch.setattr(availability, "Clients", lambda *_: clients)
     availability.refuse_taken(
@@ -163,11 +137,14 @@ def test_a_registry_and_a_server_elsewhere_are_told_and_the_stacks_own_accepted(
 
 
 @pytest.mark.parametrize(
-    ("name", "what"), [("stassetsprod", "storage account"), ("app-assets-prod-instance-1", "web app")]
+    ("kind", "name", "what"),
+    [("account", "stassetsprod", "storage account"), ("site", "app-assets-prod-instance-1", "web app")],
 )
 def test_an_account_and_a_site_elsewhere_are_told_and_the_stacks_own_accepted(
-    monkeypatch: pytest.MonkeyPatch, name: str, what: str
+    monkeypatch: pytest.MonkeyPatch, kind: str, name: str, what: str
 ) -> None:
+    elsewhere: Any = {kind: StandInNames(name, free=False)}
     with pytest.raises(TargetError, match=f"but {name} is the name of a {what} elsewhere in Azure"):
-        check(monkeypatch, StandInVaults(), taken=[name])
-    check(monkeypatch, StandInVaults(), there=[name], taken=[name])
+        check(monkeypatch, StandInVaults(), **elsewhere)
+    own: Any = {kind: StandInNames(name, there=True, free=False)}
+    check(monkeypatch, StandInVaults(), **own)
