@@ -99,6 +99,9 @@ SAME_COLUMN |= {_FIELDS + name for name in ("ImageField", "FilePathField")}
 VARCHARS = {"CharField", "SlugField", "FileField", "FilePathField"}
 INTEGERS = {f"{prefix}{size}IntegerField" for prefix in ("", "Positive") for size in ("", "Small", "Big")}
 INTEGERS |= {"AutoField", "SmallAutoField", "BigAutoField"}
+INTEGERS |= {"ForeignKey", "OneToOneField"}  # of a key of another type, the cast to a number is an error
+NUMBERS = {*INTEGERS, "BooleanField"}
+LENGTHS = {**dict.fromkeys(NUMBERS, 20), "UUIDField": 36}  # of their longest values as text
 
 
 def worst(effects: Iterable[str]) -> str:
@@ -170,19 +173,14 @@ def loses(operations: Iterable[Any], app: str, state: Any, fresh: set[tuple[str,
         elif model is None or is_not_its_own(model) or model_of(operation, app) in fresh:
             continue
         elif path == DELETE_MODEL or (
-            path in (REMOVE_FIELD, ALTER_FIELD) and values_go(model.fields.get(operation.name), operation)
+            path in (REMOVE_FIELD, ALTER_FIELD) and values_go(model.fields[operation.name], operation)
         ):
             found.append(operation.describe())
     return found
 
 
 def values_go(before: Any, operation: Any) -> bool:
-    """What is generated, or in the table of a model between, are no values of the field's own.
-
-    `before` is None where only the database, and not the project's state, has the field.
-    """
-    if before is None:
-        return True
+    """What is generated, or in the table of a model between, are no values of the field's own."""
     if class_path(operation) == ALTER_FIELD:
         return cuts(before, operation.field)
     between = before.many_to_many and before.remote_field.through is not None
@@ -192,18 +190,21 @@ def values_go(before: Any, operation: Any) -> bool:
 def cuts(before: Any, after: Any) -> bool:
     """Whether PostgreSQL may lose a part of a value where it casts it to the new type, without an error.
 
-    Django casts explicitly between two types of field, which cuts text and rounds numbers ("PostgreSQL:
+    Django casts explicitly between two types of column, which cuts text and rounds numbers ("PostgreSQL:
     Character Types", "Type Casts"); within one type text that is too long is an error, and only decimals
-    are rounded.
+    are rounded. What is not known to be whole counts as cut.
     """
     old, new = before.get_internal_type(), after.get_internal_type()
     if old == new == "ArrayField":
         return cuts(before.base_field, after.base_field)
     if old == new:
         return old == "DecimalField" and after.decimal_places < before.decimal_places
+    room = getattr(after, "max_length", None) or float("inf")
     if new in VARCHARS and old in VARCHARS:
-        return after.max_length is not None and after.max_length < (before.max_length or float("inf"))
-    whole = old in INTEGERS and new in {*INTEGERS, "DecimalField"}
+        return "CharField" in (old, new) and room < (before.max_length or float("inf"))
+    if new in VARCHARS and old in LENGTHS:
+        return room < LENGTHS[old]
+    whole = old in NUMBERS and new in {*INTEGERS, "DecimalField"}
     return not (whole or new == "TextField" or (old, new) == ("DateField", "DateTimeField"))
 
 

@@ -19,20 +19,25 @@ TAKEN = re.compile(r"\d{8}T\d{6}Z")  # in the name of every backup: "manual-2026
 def backup_for(pinned: Manifest, applied: Set[Key], known: Sequence[Release]) -> str | None:
     """The one that has no migration which the pinned artefact does not know: that which a refusal names.
 
-    Where it knows them all, the one taken before the last release that got as far as the schema; or, where
-    that has reversed migrations that lose values, the one that has them. None: the record has no such backup.
+    Where there is none, also since it was left applied on purpose, the one taken before the last release that
+    got as far as the schema; or, where that has reversed migrations that lose values, the one that has them.
+    None: the record has no such backup.
     """
     ours = {name for release in known for name in record.pending(release)}
     surplus = ours & {f"{app}.{name}" for app, name in applied - known_to(pinned)}
-    last = next(
-        (one for one in reversed(known) if "migrate" in one.begun and "backup" in one.done),
-        None,
-    )
-    lost = last.done.get("rewind", {}).get("lost", ()) if last else ()
-    needed = record.backup_without(known, surplus or lost)
+    last = next((one for one in reversed(known) if _changed(one) and "backup" in one.done), None)
+    rewound = last.done.get("rewind", {}) if last else {}
+    if last and last.version == pinned.version:
+        surplus -= {*rewound.get("left_applied", ()), *rewound.get("left_behind", ())}
+    needed = record.backup_without(known, surplus or rewound.get("lost", ()))
     if needed is not None or last is None:
         return needed
     return last.done["backup"]["name"]
+
+
+def _changed(release: Release) -> bool:
+    """Whether the schema may be another since this release."""
+    return "migrate" in release.begun or bool(release.done.get("rewind", {}).get("reversed"))
 
 
 def within(target: Manifest, backups: Sequence[str], entries: Sequence[Entry]) -> str | None:

@@ -117,6 +117,7 @@ def decide(
         except Impossible as reason:
             reasons.append(str(reason))
             continue
+        lossy = [one for one in artefact.manifest.migrations if one.loses and one.key in found.reverses]
         return Decision(
             left_applied=_names([key for key in surplus if key not in found.rows]),
             left_behind=left_behind,
@@ -125,12 +126,8 @@ def decide(
                 version=artefact.manifest.version,
                 commands=found.commands,
                 reverses=_names(found.reverses),
-                lost=tuple(
-                    f"{migration} ({', '.join(migration.loses)})"
-                    for migration in artefact.manifest.migrations
-                    if migration.loses and migration.key in found.reverses
-                ),
-                backup=backup_without(known_releases, _names(found.reverses)),
+                lost=tuple(f"{migration} ({', '.join(migration.loses)})" for migration in lossy),
+                backup=backup_without(known_releases, map(str, lossy)),
             ),
         )
     reason = reasons[0] if reasons else "which no single artefact knows all of"

@@ -24,6 +24,7 @@ _BASES = {
     "breaks-reading": "v1",  # a column is renamed by SQL: v1 cannot read the catalogue with it
     "slow": "v2",  # answers after five seconds, but for /healthz/
     "slow-migration": "v2",  # its migration takes twenty seconds
+    "slow-rewind": "v2",  # to reverse its migration takes twenty seconds
     "dies": "v1",  # passes every check, and ends at its first request through a balancer
     "worse": "v1",  # passes every check, and fails a fifth of its visitors' requests
     "broken-in-public": "v2",  # as broken-smoke, but only for what comes through a balancer

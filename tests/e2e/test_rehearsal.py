@@ -3,7 +3,8 @@
 Elsewhere: migration-fails, never-ready and smoke-fails in test_release.py, killed in test_interruptions.py,
 two-ups in test_refusals.py; dies-later, but for the servers, in tests/unit/release/tasks/test_roll.py; a
 command that takes too long, the lock of a step and servers that come back in test_local_servers.py; a stale
-lock of the engine in tests/unit/toolchain.
+lock of the engine in tests/unit/toolchain; a rewind that is interrupted in tests/unit/release/tasks. On real
+processes only `make rehearse` has database-gone, killed-in-migrate, killed-in-rewind, smoke-fails-in-public.
 """
 
 from __future__ import annotations

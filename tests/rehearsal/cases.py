@@ -27,21 +27,22 @@ class Case:
     """v1 or v2 serves, and `tag` is pinned, or the other one of the two. `attempt` runs `pulumi up` with the
     failure in it.
 
-    Its release ends with one of `verdicts` in `step`, its error matches `error`; None: none is opened. Then
-    `remedy` is done as the documentation says, or what served before is pinned if the artefact is `broken`,
-    and the next `up` must get what is pinned to serve. No request may fail but while the database is away.
+    The last release in it ends with one of `verdicts` in `step`, its error matches `error`; None: none is
+    opened. Then `remedy` is done as the documentation says, or what served before is pinned if the artefact
+    is `broken`, and the next `up` must get what is pinned to serve. No request may fail but `away`.
     """
 
     name: str
     injected: str
     tag: str | None = None
-    broken: bool = False
+    broken: bool = False  # or not wanted: what served before is what must serve in the end
     limits: Mapping[str, Any] = field(default_factory=dict)
     attempt: Callable[[Stage], None]
     verdicts: tuple[Verdict | None, ...] = ("failed",)
     step: str | None = None
     error: str = ""
     serves: Literal["old", "new", "nobody"] = "old"  # after the attempt
+    away: str = ""  # when nothing can serve, in words; `Stage.away` has it in seconds
     remedy: Callable[[Stage], object] = lambda stage: None
 
 
@@ -63,6 +64,14 @@ def killed_in_each_step(stage: Stage) -> None:
 def killed_in_migrate(stage: Stage) -> None:
     with up_in_step(stage.project, "migrate"):
         wait_until(lambda: sleeping(stage), "the migration is in the database")
+
+
+def killed_in_rewind(stage: Stage) -> None:
+    assert stage.up() == 0
+    stage.pin(stage.base)
+    with up_in_step(stage.project, "rewind"):
+        wait_until(lambda: sleeping(stage), "the reverse is in the database")
+        stage.away.append((time.time(), float("inf")))
 
 
 def two_at_once(stage: Stage) -> None:
@@ -133,7 +142,7 @@ def held(stage: Stage) -> Iterator[None]:
 
 
 def sleeping(stage: Stage) -> bool:
-    """Whether the statement of slow-migration is at work in the server."""
+    """Whether the statement of slow-migration or slow-rewind is at work in the server."""
     query = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
     with contextlib.suppress(psycopg.OperationalError), stage.connect() as connection:
         return connection.execute(query).fetchone() is not None
@@ -144,7 +153,7 @@ def cancel(stage: Stage) -> None:
     stage.project.run("pulumi", "cancel", "--stack", stage.project.stack, "--yes")
 
 
-# Those with slow-migration come first: it must be reversed, and does not know what the others apply.
+# Those with slow-… come first: they must be reversed, and do not know what the others apply.
 CASES = (
     Case(
         name="migration-slow",
@@ -163,6 +172,7 @@ CASES = (
         step="migrate",
         error="OperationalError",
         serves="nobody",
+        away="without a database",
     ),
     Case(
         name="killed-in-migrate",
@@ -171,6 +181,17 @@ CASES = (
         attempt=killed_in_migrate,
         verdicts=("open", "failed"),  # as the step was told of the kill before its end, or not
         step="migrate",
+    ),
+    Case(
+        name="killed-in-rewind",
+        injected="pulumi killed by -9 on the way back, while a migration is being reversed in the database",
+        tag="slow-rewind",
+        broken=True,
+        attempt=killed_in_rewind,
+        verdicts=("open", "failed"),  # as above
+        step="rewind",
+        serves="new",
+        away="while what serves misses its migration",
     ),
     Case(
         name="migration-fails",

@@ -148,7 +148,7 @@ def is_unchanged(output: str) -> bool:
 
 
 def requests(measured: Measured, away: Sequence[tuple[float, float]]) -> list[str]:
-    """Those that failed although the database was there."""
+    """Those that failed although something could serve."""
     wrong = [at for at in measured.failed_at if not any(begin <= at <= end for begin, end in away)]
     return [f"{len(wrong)} requests failed: {'; '.join(measured.errors)}"] if wrong else []
 
@@ -175,7 +175,9 @@ def cells(outcome: Outcome) -> list[str]:
     measured = outcome.measured
     failed = str(measured.failures)
     if measured.failures and not any("requests failed" in fault for fault in outcome.faults):
-        failed += f" within {max(measured.failed_at) - min(measured.failed_at):.0f} s, all without a database"
+        failed += (
+            f" within {max(measured.failed_at) - min(measured.failed_at):.0f} s, all {outcome.case.away}"
+        )
     return [
         outcome.case.name,
         outcome.injected,

@@ -44,7 +44,7 @@ class Stage:
         self.layout = Layout(project.state)
         self.supervisor = Supervisor(self.layout)
         self.away: list[tuple[float, float]] = []
-        """When the database was made to be away, from and until in seconds since the epoch."""
+        """When nothing could serve, from and until in seconds since the epoch."""
         self.base = self.tag = ""
         """The version that serves when a case begins, and the one that is released in it."""
 
@@ -73,7 +73,7 @@ class Stage:
         return process.returncode
 
     def back(self) -> None:
-        """The database is there again."""
+        """What is pinned can serve again."""
         self.away[:] = [(begin, min(end, time.time())) for begin, end in self.away]
 
     def load(self) -> Load:

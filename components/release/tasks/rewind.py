@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -40,9 +40,7 @@ def rewind(context: Context, release: Release) -> Mapping[str, Any]:
     return {
         "left_applied": list(decision.left_applied),
         "left_behind": list(decision.left_behind),
-        "reversed": (gone := reversed_in(release, schema)),
-        "lost": _lost(context, gone) if gone else [],
-        "schema": schema.names(),
+        **account(context, release, schema),
         **({"backup": taken} if taken else {}),
     }
 
@@ -92,13 +90,12 @@ def reverse(context: Context, release: Release, before: Schema, rewind: Rewind) 
         arguments = ["migrate", app, name, "--noinput"]
         done = context.operations.manage(rewind.image, arguments, release=release.id)
         if done.status != 0:
-            left = Schema.read(context, before.target)
-            gone = reversed_in(release, left)
+            left = account(context, release, Schema.read(context, before.target))
             raise StepFailed(
                 f"manage.py migrate {app} {name} of {rewind.version} exited {done.status} "
-                f"({reason(done.output)}), reversed is {', '.join(gone) or 'nothing'}; correct that and run "
-                f"pulumi up, which goes on, or pin {rewind.version}, which applies it again.",
-                {"reversed": gone, "schema": left.names()},
+                f"({reason(done.output)}), reversed is {', '.join(left['reversed']) or 'nothing'}; correct "
+                f"that and run pulumi up, which goes on, or pin {rewind.version}, which applies it again.",
+                left,
             )
     after = Schema.read(context, before.target)
     decision = after.way_back()
@@ -107,21 +104,21 @@ def reverse(context: Context, release: Release, before: Schema, rewind: Rewind) 
             f"{rewind.version} has reversed all that it should, but the database still has more than "
             f"{after.target.version} can live with ({decision.refusal or decision.rewind}); see who else "
             f"migrates it, and run pulumi up.",
-            {"reversed": reversed_in(release, after), "schema": after.names()},
+            account(context, release, after),
         )
     return after
 
 
-def reversed_in(release: Release, schema: Schema) -> list[str]:
-    """What this release has reversed, also by tries that were killed: its preflight knew what was applied."""
+def account(context: Context, release: Release, schema: Schema) -> Mapping[str, Any]:
+    """What this release has reversed, also by tries that were killed: its preflight knew what was applied.
+
+    And which of these lose values, of those that an artefact which ran here knows.
+    """
     before = release.done.get("preflight", {}).get("schema", ())
-    return sorted(set(before) - set(schema.names()))
-
-
-def _lost(context: Context, gone: Collection[str]) -> list[str]:
-    """Of what was reversed, that which values do not survive."""
-    known = [one for artefact in context.earlier()[0] for one in artefact.manifest.migrations]
-    return sorted({str(migration) for migration in known if migration.loses and str(migration) in gone})
+    gone = sorted(set(before) - set(schema.names()))
+    known = [one for artefact in context.earlier()[0] for one in artefact.manifest.migrations] if gone else []
+    lost = sorted({str(migration) for migration in known if migration.loses and str(migration) in gone})
+    return {"reversed": gone, "lost": lost, "schema": schema.names()}
 
 
 if __name__ == "__main__":

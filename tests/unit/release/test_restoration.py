@@ -90,16 +90,34 @@ def test_the_backup_is_that_of_before_what_the_pinned_artefact_does_not_know(
 @pytest.mark.parametrize(
     ("rewound", "expected"),
     [
-        ({}, "3-v1"),
+        ({}, "4-v1"),
         ({"lost": ["site.0002"]}, "2-v2"),
+        ({"left_applied": ["site.0002", "site.0003"]}, "4-v1"),  # nothing is wrong with these
+        ({"lost": ["site.0002"], "left_applied": ["site.0003"]}, "2-v2"),
+        ({"lost": ["site.0003"], "left_behind": ["site.0002"]}, "3-v3"),
     ],
 )
 def test_after_a_rewind_it_is_the_one_that_has_what_was_lost(
-    rewound: Mapping[str, Any], expected: str
+    rewound: Mapping[str, Sequence[str]], expected: str
 ) -> None:
-    *earlier, last = record.releases(story("v1", "v2", "v1"))
+    *earlier, last = record.releases(story("v1", "v2", "v3", "v1"))
     known = [*earlier, replace(last, done={**last.done, "rewind": rewound})]
-    assert backup_for(manifest("v1", MIGRATIONS["v1"]), schema("v1"), known) == expected
+    left = {*rewound.get("left_applied", ()), *rewound.get("left_behind", ())}
+    applied = schema("v1") | {one.key for one in MIGRATIONS.values() if str(one) in left}
+    assert backup_for(manifest("v1", MIGRATIONS["v1"]), applied, known) == expected
+
+
+@pytest.mark.parametrize(("gone", "expected"), [([], "3-v2"), (["site.0002"], "4-v1")])
+def test_a_rewind_that_has_reversed_counts_where_its_release_ends_before_migrate(
+    gone: Sequence[str], expected: str
+) -> None:
+    *earlier, last = record.releases(story("v1", "v2", "v2", "v1!migrate"))
+    known = [
+        *earlier,
+        replace(last, begun=("backup", "rewind"), done={**last.done, "rewind": {"reversed": gone}}),
+    ]
+    pinned = manifest("v1", MIGRATIONS["v1"])
+    assert backup_for(pinned, schema("v1"), known) == expected
 
 
 @pytest.mark.parametrize(

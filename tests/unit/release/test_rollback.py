@@ -452,6 +452,21 @@ def test_what_is_lost_is_said_with_the_backup_that_has_its_values() -> None:
     assert "in the backup B2 alone, which relevo restore brings back" in line
 
 
+def test_the_backup_is_that_of_before_what_loses_values_and_not_of_before_all_that_is_reversed() -> None:
+    renames, drops = BREAKING, replace(OTHER_BREAKING, loses=("Remove field note from loan",))
+    known = [
+        release("B1", "v1", [str(FIRST)]),
+        release("B2", "v2", [str(renames)]),
+        release("B3", "v3", [str(drops)]),
+    ]
+    newest = manifest("v3", FIRST, renames, OTHER_APP, drops)
+    target = manifest("v1", FIRST, OTHER_APP)
+    found = decide(target, {FIRST.key, OTHER_APP.key, renames.key, drops.key}, artefacts(newest), known)
+    assert found.rewind is not None
+    assert found.rewind.reverses == (str(drops), str(renames))
+    assert found.rewind.backup == "B3"
+
+
 def test_the_backup_of_the_record_that_has_none_of_the_surplus_is_named() -> None:
     known = [
         release(name, "v2", pending)
