@@ -10,7 +10,7 @@ import pulumi
 from pulumi_azure_native import authorization, resources
 
 from components.azure import app as sites
-from components.azure import availability, disk, origins, sizing, storage
+from components.azure import availability, database_server, origins, revisions, sizing, storage
 from components.azure.app import App, AppArgs, Region
 from components.azure.cache import Cache, CacheArgs
 from components.azure.database import Administrator, Database, DatabaseArgs
@@ -64,7 +64,9 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
     }
     availability.refuse_taken(names, _web_apps(settings, azure, names), **asked)
     in_rotation = origins.found(names, **asked)
-    storage_gb = disk.gigabytes(azure.database.storage_gb, names, **asked)
+    apps = {process: sites.process_name(names, process) for process in settings.app.processes}
+    running = revisions.found(apps, names.of("rg"), **asked)
+    server = database_server.found(names, **asked)
     place = _place(names, azure, login)
     known = azure_facts.known(stack, settings, place)
     instances, processes = settings.instance_names, tuple(settings.app.processes)
@@ -139,7 +141,7 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
         DatabaseArgs(
             place=place,
             sku=azure.database.sku,
-            storage_gb=storage_gb,
+            storage_gb=azure.database.storage_gb,
             version=azure.database.version,
             ha=azure.database.high_availability,
             zone=azure.database.zone,
@@ -154,6 +156,7 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
             zone_id=network.database_zone_id,
             workspace_id=logs.workspace_id,
             vault=vault,
+            server=server,
         ),
     )
     cache = Cache(
@@ -212,6 +215,7 @@ def compose(stack: str, root: Path, settings: Settings) -> Target:
             environment_id=jobs.environment_id,
             processes=processes,
             process_cores=azure.app.process_cores,
+            running=running,
         ),
         readable,
     )

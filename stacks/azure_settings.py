@@ -21,6 +21,11 @@ STORAGE_GB = (32, 64, 128, 256, 512, 1024, 2048, 4095, 8192, 16384, 32767)
 TAGS = 15
 OWN_TAGS = ("workload", "stack", "rotation")  # the last one is of secrets
 PUBLIC_CLOUD = "https://management.azure.com"
+PRIVATE = [ipaddress.IPv4Network(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
+# What no address that Azure sees is of: private, of a carrier's NAT, of the machine itself.
+UNSEEN = [*PRIVATE, *map(ipaddress.IPv4Network, ("100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"))]
+# "Subnet address range restrictions" of Container Apps: 172.30.0.0/16 and 172.31.0.0/16.
+OF_CONTAINER_APPS = ipaddress.IPv4Network("172.30.0.0/15")
 
 Days = Annotated[int, accepts("a number of days from 7 to 730", ge=7, le=730)]
 ObjectId = Annotated[
@@ -250,7 +255,7 @@ class AzureSection(Section):
                     f'has "{address}", but only IPv4 addresses and ranges are accepted',
                     "give one such as 203.0.113.7/32",
                 ) from None
-            if network.is_private:
+            if any(network.subnet_of(unseen) for unseen in UNSEEN):
                 raise invalid(
                     f"has {address}, but Azure sees a runner by its public address only", "give that one"
                 )
@@ -268,10 +273,16 @@ class AzureSection(Section):
             network = ipaddress.IPv4Network(space)
         except ValueError:
             network = None
-        if network is None or not network.is_private or network.prefixlen > 22:
+        remedy = "take one such as 10.40.0.0/22 that no network to be joined uses"
+        if (
+            network is None
+            or network.prefixlen > 22
+            or not any(network.subnet_of(private) for private in PRIVATE)
+        ):
+            raise invalid(f'is "{space}", but only a private IPv4 range of /22 or larger is accepted', remedy)
+        if network.overlaps(OF_CONTAINER_APPS):
             raise invalid(
-                f'is "{space}", but only a private IPv4 range of /22 or larger is accepted',
-                "take one such as 10.40.0.0/22 that no network to be joined uses",
+                f'is "{space}", but {OF_CONTAINER_APPS} is kept by Container Apps for itself', remedy
             )
         return space
 

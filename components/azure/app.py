@@ -1,13 +1,14 @@
 """The places where the project's processes run: a site for each instance, a container app for the others.
 
-What runs in them is the release's business. A site's image, start command and app settings are left out here
-(ARM keeps what a PUT omits), and so are a container app's: the roll step writes all of them in one request.
+What runs in them is the release's business: the roll step writes image, start command and environment in
+one request. A site's are left out here, since ARM keeps what a PUT omits; a container app's are declared as
+they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import pulumi
@@ -17,6 +18,7 @@ from components.azure import image
 from components.azure.diagnostics import diagnostics
 from components.azure.naming import LIMITS, WORD, Names
 from components.azure.place import Place, in_name
+from components.azure.revisions import Running
 from components.azure.sizing import check_cpu, check_plan, plan_size
 from components.target import TargetError
 
@@ -57,6 +59,7 @@ class AppArgs:
     environment_id: pulumi.Input[str] | None = None  # of Container Apps; needed where there are processes
     processes: Sequence[str] = ()
     process_cores: float = 0.5
+    running: Mapping[str, Running] = field(default_factory=dict)  # process → what it runs by now
 
     def __post_init__(self) -> None:
         check_plan(
@@ -273,22 +276,9 @@ class App(pulumi.ComponentResource):
                 active_revisions_mode=app.ActiveRevisionsMode.SINGLE,
                 registries=[app.RegistryCredentialsArgs(server=args.registry, identity=args.identity_id)],
             ),
-            template=app.TemplateArgs(
-                containers=[
-                    app.ContainerArgs(
-                        name=process,
-                        image=PLACEHOLDER_IMAGE,
-                        resources=app.ContainerResourcesArgs(
-                            cpu=args.process_cores,
-                            memory=check_cpu("relevo:azure.app.processCores", args.process_cores),
-                        ),
-                    )
-                ],
-                scale=app.ScaleArgs(min_replicas=1, max_replicas=1),
-            ),
+            template=self._template(process),
             tags=place.tags,
-            # Image, command and environment are the roll step's.
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["template.containers"]),
+            opts=pulumi.ResourceOptions(parent=self),
         )
         # What it prints comes by its environment's setting.
         diagnostics(
@@ -297,6 +287,33 @@ class App(pulumi.ComponentResource):
             made.id,
             args.workspace_id,
             logs=False,
+        )
+
+    def _template(self, process: str) -> app.TemplateArgs:
+        """With the revision's name as long as the revision stays what it is: no two may have one."""
+        args = self._args
+        running = args.running.get(process)
+        container = app.ContainerArgs(
+            name=process,
+            image=running.image if running else PLACEHOLDER_IMAGE,
+            command=list(running.command) if running and running.command else None,
+            env=(
+                [
+                    app.EnvironmentVarArgs(name=name, value=value)
+                    for name, value in running.environment.items()
+                ]
+                if running and running.environment
+                else None
+            ),
+            resources=app.ContainerResourcesArgs(
+                cpu=args.process_cores,
+                memory=check_cpu("relevo:azure.app.processCores", args.process_cores),
+            ),
+        )
+        return app.TemplateArgs(
+            containers=[container],
+            scale=app.ScaleArgs(min_replicas=1, max_replicas=1),
+            revision_suffix=running.suffix if running and running.cores == args.process_cores else None,
         )
 
 

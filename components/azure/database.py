@@ -10,6 +10,7 @@ import pulumi
 from pulumi_azure_native import dbforpostgresql as postgres
 
 from components.azure import sizing
+from components.azure.database_server import Found
 from components.azure.diagnostics import diagnostics
 from components.azure.generated import Generated
 from components.azure.guard import guarded
@@ -22,16 +23,15 @@ from components.azure.vault import Vault, stored_version
 PORT = 5432
 ADMINISTRATOR = "relevo_administrator"
 
-# "Server parameters in Azure Database for PostgreSQL": all of them take effect without a restart. Statements
-# are logged for changes of the schema only, since others carry personal data. pgaudit needs a library that is
-# loaded at a restart, which a declaration cannot ask for; what people did is in the application's audit log.
+# "Server parameters in Azure Database for PostgreSQL": all of them take effect without a restart; connections
+# and their ends are logged by every server, and cannot be set. Statements are logged for changes of the
+# schema only, since others carry personal data. pgaudit needs a library that is loaded at a restart, which a
+# declaration cannot ask for; what people did is in the application's audit log.
 PARAMETERS: Mapping[str, str] = {
     "require_secure_transport": "on",
     "ssl_min_protocol_version": "TLSv1.2",
     "connection_throttle.enable": "on",
     "log_checkpoints": "on",
-    "log_connections": "on",
-    "log_disconnections": "on",
     "log_lock_waits": "on",
     "log_statement": "ddl",
 }
@@ -62,8 +62,7 @@ class DatabaseArgs:
     """`user`: the role that owns all of the application's. `login`: by which of its two it comes.
 
     `max_connections`: None leaves what the size gives; a change takes effect at the server's next restart.
-    Geo-redundant backup is decided at the creation. Storage grows by itself; then `storage_gb` has to follow,
-    as it cannot shrink.
+    Geo-redundant backup is decided at the creation, and so is `zone`. `server`: what is there by now.
     """
 
     place: Place
@@ -83,6 +82,19 @@ class DatabaseArgs:
     zone_id: pulumi.Input[str]
     workspace_id: pulumi.Input[str]
     vault: Vault
+    server: Found | None = None
+
+    @property
+    def zones(self) -> tuple[str | None, str | None]:
+        """Of the server and of its standby."""
+        if self.server is not None and self.server.ha == self.ha:
+            return self.server.zone, self.server.standby
+        zone = self.zone if self.server is None else self.server.zone
+        if not self.place.zones or zone is None:
+            return None, None
+        if self.ha == "ZoneRedundant":
+            return zone, next(other for other in self.place.zones if other != zone)
+        return zone, zone if self.ha == "SameZone" else None
 
 
 class Database(pulumi.ComponentResource):
@@ -99,6 +111,7 @@ class Database(pulumi.ComponentResource):
         super().__init__("relevo:azure:Database", name, None, opts)
         self._args = args
         place = args.place
+        zone, standby = args.zones
         administrator = Generated(f"{name}-administrator-value", self, protect=place.guard)
         server = postgres.Server(
             f"{name}-server",
@@ -108,7 +121,7 @@ class Database(pulumi.ComponentResource):
             version=args.version,
             sku=postgres.SkuArgs(name=args.sku, tier=sizing.server_size(args.sku).tier),
             storage=postgres.StorageArgs(
-                storage_size_gb=args.storage_gb,
+                storage_size_gb=max(args.storage_gb, args.server.storage_gb if args.server else 0),
                 auto_grow=postgres.StorageAutoGrow.ENABLED,
                 # The newer kind has no on-demand backups ("Backup and restore").
                 type=postgres.StorageType.PREMIUM_LRS,
@@ -125,11 +138,8 @@ class Database(pulumi.ComponentResource):
                 private_dns_zone_arm_resource_id=args.zone_id,
                 public_network_access=postgres.ServerPublicNetworkAccessState.DISABLED,
             ),
-            availability_zone=args.zone if place.zones else None,
-            high_availability=postgres.HighAvailabilityArgs(
-                mode=args.ha,
-                standby_availability_zone=_standby_zone(place, args.zone, args.ha),
-            ),
+            availability_zone=zone,
+            high_availability=postgres.HighAvailabilityArgs(mode=args.ha, standby_availability_zone=standby),
             backup=postgres.BackupArgs(
                 backup_retention_days=args.retention_days,
                 geo_redundant_backup=(
@@ -143,12 +153,7 @@ class Database(pulumi.ComponentResource):
                 custom_window="Enabled", day_of_week=0, start_hour=3, start_minute=0
             ),
             tags=place.tags,
-            # A failover exchanges the two zones, which is no reason to exchange them back.
-            opts=guarded(
-                self,
-                place,
-                ignore_changes=["availabilityZone", "highAvailability.standbyAvailabilityZone"],
-            ),
+            opts=guarded(self, place),
         )
         self._server = server
         self._administer()
@@ -228,9 +233,3 @@ class Database(pulumi.ComponentResource):
             )
         ]
         return stored_version(stored[-1])
-
-
-def _standby_zone(place: Place, zone: str, ha: HighAvailability) -> str | None:
-    if ha == "ZoneRedundant":
-        return next(other for other in place.zones if other != zone)
-    return zone if ha == "SameZone" and place.zones else None

@@ -672,7 +672,9 @@ class ArmStandIn:
 
     # container apps
     def _container_app(self, request: _Request) -> _Answer:
-        app = self.container_apps[request.path[0]]
+        app = self.container_apps.get(request.path[0])
+        if app is None:
+            return _Answer(404, {"error": {"code": "ResourceNotFound", "message": "no such container app"}})
         if request.method == "PATCH":
             change = apps.ContainerApp(json.loads(request.body))
             assert change.properties

@@ -106,6 +106,11 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ),
     (azure(addressSpace="10.0.0.0/24"), 'relevo:azure.addressSpace is "10.0.0.0/24", but only a private'),
     (azure(addressSpace="8.8.0.0/16"), 'relevo:azure.addressSpace is "8.8.0.0/16", but only a private'),
+    (azure(addressSpace="169.254.0.0/16"), 'relevo:azure.addressSpace is "169.254.0.0/16", but only a'),
+    (
+        azure(addressSpace="172.31.0.0/22"),
+        'relevo:azure.addressSpace is "172.31.0.0/22", but 172.30.0.0/15 is',
+    ),
     (azure(secondAddressSpace="10.0.0.0/24"), 'relevo:azure.secondAddressSpace is "10.0.0.0/24", but only'),
     (azure(secondLocation="North Europe"), 'relevo:azure.secondLocation is "North Europe", but a region as'),
     (
@@ -135,6 +140,7 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ),
     # never open
     (azure(runnerAddresses=["0.0.0.0/0"]), "relevo:azure.runnerAddresses has 0.0.0.0/0, but ranges wider"),
+    (azure(runnerAddresses=["100.64.0.9"]), "relevo:azure.runnerAddresses has 100.64.0.9, but Azure sees"),
     (azure(runnerAddresses=["10.0.0.4"]), "relevo:azure.runnerAddresses has 10.0.0.4, but Azure sees"),
     (azure(runnerAddresses=["me"]), 'relevo:azure.runnerAddresses has "me", but only IPv4 addresses'),
     (azure(runnerAddresses=["198.5.7.9/24"]), 'relevo:azure.runnerAddresses has "198.5.7.9/24", but only'),

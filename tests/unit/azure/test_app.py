@@ -9,6 +9,7 @@ import pytest
 
 from components.azure.app import App, AppArgs, Region, process_name, site_host, spread
 from components.azure.naming import Names
+from components.azure.revisions import Running
 from components.target import TargetError
 from tests.unit.azure.stand_in import TAGS, StandInEngine, place
 
@@ -289,7 +290,7 @@ def test_a_further_process_is_one_replica_without_an_address(engine: StandInEngi
     assert watched["metrics"] == [{"category": "AllMetrics", "enabled": True}]
     assert watched["logs"] == []
     assert worker.parent == "app"
-    assert worker.ignore_changes == ("template.containers",)  # the roll step's
+    assert not worker.ignore_changes
     assert worker.inputs == {
         "containerAppName": "ca-assets-prod-worker",
         "resourceGroupName": "rg-assets-prod",
@@ -313,3 +314,39 @@ def test_a_further_process_is_one_replica_without_an_address(engine: StandInEngi
         },
         "tags": TAGS,
     }
+
+
+@pytest.mark.parametrize(("cores", "suffix"), [(0.5, "r7f3"), (1.0, None)])
+def test_a_further_process_is_declared_as_it_runs(
+    engine: StandInEngine, cores: float, suffix: str | None
+) -> None:
+    """An update of its tags must not put the placeholder back. A changed revision cannot keep its name."""
+    running = Running(
+        image="crassetsprod.azurecr.io/assets@sha256:5e",
+        command=("celery", "worker"),
+        environment={"RELEVO_VERSION": "v2", "QUEUE": "a"},
+        cores=0.5,
+        suffix="r7f3",
+    )
+    for name in ("app-worker", "app-other"):  # Azure tells more of an identity than it is told
+        engine.outputs[name] = {"identity": {"type": "UserAssigned", "userAssignedIdentities": {}}}
+    engine.build(
+        lambda: _app(
+            processes=("worker", "other"),
+            environment_id="environment-id",
+            process_cores=cores,
+            running={"worker": running},
+        )
+    )
+    template = engine.made["app-worker"].inputs["template"]
+    (container,) = template["containers"]
+    assert container == {
+        "name": "worker",
+        "image": "crassetsprod.azurecr.io/assets@sha256:5e",
+        "command": ["celery", "worker"],
+        "env": [{"name": "RELEVO_VERSION", "value": "v2"}, {"name": "QUEUE", "value": "a"}],
+        "resources": {"cpu": cores, "memory": f"{2 * cores}Gi"},
+    }
+    assert template.get("revisionSuffix") == suffix
+    (other,) = engine.made["app-other"].inputs["template"]["containers"]
+    assert other["image"] == "mcr.microsoft.com/k8se/quickstart:latest"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.azure.database import Administrator, Database, DatabaseArgs
+from components.azure.database_server import Found
 from components.azure.vault import DAY, Vault, VaultArgs
 from tests.unit.azure.stand_in import TAGS, StandInEngine, place
 
@@ -112,7 +113,7 @@ def test_the_server_is_private_replicated_and_backed_up(engine: StandInEngine) -
         "maintenanceWindow": {"customWindow": "Enabled", "dayOfWeek": 0, "startHour": 3, "startMinute": 0},
         "tags": TAGS,
     }
-    assert made.ignore_changes == ("availabilityZone", "highAvailability.standbyAvailabilityZone")
+    assert not made.ignore_changes
     assert database.host == "psql-assets-prod.postgres.database.azure.com"
     assert engine.value(database.server_id) == "database-server-id"
 
@@ -145,7 +146,36 @@ def test_the_standby_is_in_another_zone(engine: StandInEngine, zone: str, standb
     assert inputs["highAvailability"]["standbyAvailabilityZone"] == standby
 
 
-def test_it_speaks_tls_only_and_logs_who_comes_and_what_changes_the_schema(usual: StandInEngine) -> None:
+@pytest.mark.parametrize(
+    ("was", "mode", "zones"),
+    [
+        (Found(storage_gb=64, ha="ZoneRedundant", zone="2", standby="1"), "ZoneRedundant", ("2", "1")),
+        (Found(storage_gb=64, ha="Disabled", zone="3", standby=None), "Disabled", ("3", None)),
+        (Found(storage_gb=64, ha="Disabled", zone="2", standby=None), "ZoneRedundant", ("2", "1")),
+        (Found(storage_gb=64, ha="ZoneRedundant", zone="2", standby="1"), "Disabled", ("2", None)),
+        (Found(storage_gb=64, ha="Disabled", zone=None, standby=None), "Disabled", (None, None)),
+    ],
+    ids=["after a failover", "as it was", "to have a standby", "to have none more", "in no zone"],
+)
+def test_a_server_stays_in_its_zones(
+    engine: StandInEngine, was: Found, mode: str, zones: tuple[str | None, str | None]
+) -> None:
+    engine.build(lambda: _database(server=was, ha=mode, zone="1"))
+    inputs = engine.made["database-server"].inputs
+    standby = inputs["highAvailability"].get("standbyAvailabilityZone") or None  # the SDK leaves none empty
+    assert (inputs.get("availabilityZone") or None, standby) == zones
+
+
+@pytest.mark.parametrize(("wanted", "real", "declared"), [(64, 64, 64), (64, 128, 128), (256, 128, 256)])
+def test_the_larger_of_the_configured_and_the_real_disk_is_declared(
+    engine: StandInEngine, wanted: int, real: int, declared: int
+) -> None:
+    was = Found(storage_gb=real, ha="ZoneRedundant", zone="1", standby="2")
+    engine.build(lambda: _database(server=was, storage_gb=wanted))
+    assert engine.made["database-server"].inputs["storage"]["storageSizeGB"] == declared
+
+
+def test_it_speaks_tls_only_and_logs_what_changes_the_schema(usual: StandInEngine) -> None:
     parameters = {
         made.inputs["configurationName"]: made.inputs["value"]
         for made in usual.of_type("dbforpostgresql:Configuration").values()
@@ -155,8 +185,6 @@ def test_it_speaks_tls_only_and_logs_who_comes_and_what_changes_the_schema(usual
         "ssl_min_protocol_version": "TLSv1.2",
         "connection_throttle.enable": "on",
         "log_checkpoints": "on",
-        "log_connections": "on",
-        "log_disconnections": "on",
         "log_lock_waits": "on",
         "log_statement": "ddl",
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from components.azure import availability, disk, origins
+from components.azure import availability, database_server, origins, revisions
 from components.azure.environment import Reference, process_environment
 from components.target import Deployment, Target, TargetError, load_operations
 from stacks import azure
@@ -39,7 +39,7 @@ DIFFERING = {
     "web:WebAppScmAllowed": (2, 2, 3),
 }
 CORES = {"dev": "0.5", "qa": "1", "prod": "2"}  # of a job
-SAME = 115  # of all other types, in each stack
+SAME = 113  # of all other types, in each stack
 PREMIUM_RULES = [
     {"ruleSetType": "Microsoft_DefaultRuleSet", "ruleSetVersion": "2.2", "ruleSetAction": "Block"},
     {"ruleSetType": "Microsoft_BotManagerRuleSet", "ruleSetVersion": "1.1", "ruleSetAction": "Block"},
@@ -211,7 +211,8 @@ def build(
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(availability, "refuse_taken", lambda *named, **where: asked.append((*named, where)))
         patched.setattr(origins, "found", lambda names, **where: in_rotation or {})
-        patched.setattr(disk, "gigabytes", lambda wanted, names, **where: wanted)
+        patched.setattr(revisions, "found", lambda names, group, **where: {})
+        patched.setattr(database_server, "found", lambda names, **where: None)
         target = engine.build(lambda: azure.compose(stack, ROOT, settings_of(stack, **changed)))
     return Built(engine, target, engine.value(target.facts), asked)
 
@@ -450,7 +451,8 @@ def test_an_image_that_the_up_builds_is_what_runs_everywhere(
     (folder / "recipe.json").write_text(json.dumps({"tag": "v2", "arguments": {}}))
     monkeypatch.setattr(availability, "refuse_taken", lambda *named, **where: None)
     monkeypatch.setattr(origins, "found", lambda names, **where: {})
-    monkeypatch.setattr(disk, "gigabytes", lambda wanted, names, **where: wanted)
+    monkeypatch.setattr(revisions, "found", lambda names, group, **where: {})
+    monkeypatch.setattr(database_server, "found", lambda names, **where: None)
     engine = stand_in()
     image = f"crprestamosdev.azurecr.io/prestamos@sha256:{7:064d}"
     engine.outputs["image-image"] = {"repoDigest": image}
