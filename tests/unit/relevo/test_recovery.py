@@ -241,6 +241,31 @@ def test_a_stack_that_does_not_ask_for_it_is_left_alone(desk: Callable[..., Desk
     assert (made.pinned, made.asked) == (image("v2"), [])
 
 
+@pytest.mark.parametrize(
+    ("watched", "goes_back"),
+    [
+        pytest.param({"verdict": "breached", "goes_back": True}, True, id="while the stack asked for it"),
+        pytest.param({"verdict": "breached", "goes_back": False}, False, id="before the stack asked for it"),
+        pytest.param(None, False, id="by a watch that has not ended"),
+    ],
+)
+def test_a_breach_is_gone_back_from_only_where_its_watch_has_asked_for_that(
+    desk: Callable[..., Desk], watched: Mapping[str, object] | None, goes_back: bool
+) -> None:
+    """Also after an `up` that failed before it opened a release: people may have kept what was breached."""
+    made = desk()
+    context, worse = released(made.operations, "v2")
+    context.write("watch breached", worse.id, data={"measure": "errors-5xx", "found": "5 %", "before": "0 %"})
+    if watched is not None:
+        context.write("watch done", worse.id, data=watched)
+    made.recover()
+    assert made.pinned == image("v1" if goes_back else "v2")
+    assert len(made.asked) == goes_back
+    if not goes_back:
+        (said,) = made.said
+        assert said.endswith("has not asked for a way back; go back with relevo rollback --stack local.")
+
+
 def test_what_keeps_the_engine_from_beginning_is_waited_for(desk: Callable[..., Desk]) -> None:
     """A lock that another update holds, or a state that does not answer."""
     made = desk()
