@@ -5,6 +5,7 @@ What a command needs is imported by it where that takes long: `relevo url` shall
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from dataclasses import asdict
@@ -43,6 +44,11 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 def say(line: str) -> None:
     """Progress, on stderr: stdout is for what scripts read."""
     print(f"relevo: {line}", file=sys.stderr, flush=True)
+
+
+def only_the_result(as_json: bool) -> contextlib.AbstractContextManager[object]:
+    """What the engine or a receiver `console` prints meanwhile goes to stderr if stdout is for JSON."""
+    return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
 
 
 @app.command()
@@ -217,7 +223,8 @@ def watch_(
     """
     from relevo import watch
 
-    found = watch.watch(Project.here(), stack, quietly=as_json, say=say, within=within)
+    with only_the_result(as_json):
+        found = watch.watch(Project.here(), stack, quietly=as_json, say=say, within=within)
     if as_json:
         print(json.dumps(found, indent=2))
     if found["verdict"] in ("breached", "not measured"):
@@ -357,7 +364,8 @@ def review_(
     """
     from relevo import review
 
-    found = review.perform(Project.here(), stack, early=early)
+    with only_the_result(as_json):
+        found = review.perform(Project.here(), stack, early=early)
     print(json.dumps(found.as_json(), indent=2) if as_json else "\n".join(found.lines))
     if not found.fine:
         raise typer.Exit(1)

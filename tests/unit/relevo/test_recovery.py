@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -405,3 +407,16 @@ def test_an_engine_that_somebody_stops_is_told_from_one_that_fails(
     with pytest.raises(RelevoError, match="pulumi up ended with 255") as fault:
         engine.run(Project(root=tmp_path), "up")
     assert isinstance(fault.value, engine.Stopped) is stopped
+
+
+def test_what_the_engine_says_goes_to_where_our_own_output_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Else `relevo watch --json`, which comes back by a release, prints more than its JSON."""
+    stand_in = tmp_path / "pulumi"
+    stand_in.write_text("#!/bin/sh\necho updated\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(engine, "program", lambda: str(stand_in))
+    with redirect_stdout(sys.stderr):
+        engine.run(Project(root=tmp_path), "up")
+    assert capfd.readouterr() == ("", "updated\n")

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from components.release.context import Context
-from components.release.spec import Review, Volume
+from components.release.spec import Receiver, Review, Volume
 from components.target import Counted
 from relevo import cli, operating
 from tests.unit.release.conftest import released
@@ -48,13 +48,15 @@ def test_what_is_stable_exits_0_and_is_said_again_without_counting_again(operati
 
 
 def test_a_fall_exits_1_and_scripts_get_the_numbers(operations, monkeypatch) -> None:
-    made, release = released(operations, "v1", review=DUE)
+    console = Receiver(console=True, file=None, url=None, apprise_secret=None)
+    made, release = released(operations, "v1", review=DUE, notify=(console,))
     operations.counting = lambda query: Counted(found=(700, *(1000,) * (len(query.spans) - 1)))
     status, said = asked(monkeypatch, made, "--json")
     found = json.loads(said)
     assert status == 1
     assert (found["release"], found["version"], found["verdict"]) == (release.id, "v1", "not stable")
     assert found["volumes"]["loans"]["change_percent"] == -30.0
+    assert "review-bad" in made.current().told  # but not on stdout
 
 
 def test_before_its_time_it_says_when_and_now_looks_all_the_same(operations, monkeypatch) -> None:
