@@ -35,6 +35,12 @@ def done(release: Release) -> bool:
     return release.reviewed is not None and not release.reviewed.get("early")
 
 
+def untold(context: Context, release: Release) -> bool:
+    """Whether somebody wants to hear of what its review has found, and was not told of it."""
+    news = _news((release.reviewed or {}).get("volumes", {})) - set(release.told)
+    return any(receiver.wants(one) for receiver in context.spec.notify for one in news)
+
+
 def review(context: Context, release: Release, now: datetime) -> Mapping[str, Any]:
     """Count and judge what the release's volumes have, record it and tell who is to know; returns the data.
 
@@ -46,7 +52,7 @@ def review(context: Context, release: Release, now: datetime) -> Mapping[str, An
     assert wanted is not None
     assert release.closed_at is not None
     if release.reviewed is not None and done(release):
-        if not _news(release.reviewed["volumes"]) <= set(release.told):
+        if untold(context, release):
             _tell(context, release, release.reviewed["volumes"])
         return release.reviewed
     due_at = _due_at(release, wanted)
