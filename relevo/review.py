@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from components.release import logbook, record, review
@@ -59,12 +59,12 @@ def perform(project: Project, stack: str, *, early: bool) -> Outcome:
         )
     due = record.review_due(release, wanted)
     assert due is not None
-    told = {"release": release.id, "version": release.version, "due": due}
+    outcome = Outcome(release=release.id, version=release.version, due=due, lines=[])
     if not early and not review.done(release) and review.due(known, wanted, now) is None:
-        return Outcome(**told, data=None, lines=[f"the review of {release.version} is due at {due}"])
+        return replace(outcome, lines=[f"the review of {release.version} is due at {due}"])
     handled = review.done(release) and not review.untold(context, release)
     data = dict(review.review(context, release, now))
-    return Outcome(**told, data=data, lines=review.said(release, data), handled=handled)
+    return replace(outcome, data=data, lines=review.said(release, data), handled=handled)
 
 
 def perform_due(project: Project, stack: str) -> Outcome:

@@ -12,10 +12,13 @@ from datetime import datetime
 from typing import Any
 
 from components.release import logbook, notices, record, reviewing, spec
+from components.release.audiences import News
 from components.release.context import Context
 from components.release.record import Release
 from components.release.reviewing import Counts, Judged, Span, Spans
 from components.target import Counted, Query, TargetError
+
+NEWS: Mapping[str, News] = {"not stable": "review-bad", "not measured": "review-due"}  # by verdict
 
 
 class _NoNumber(Exception):
@@ -159,9 +162,8 @@ def _number(context: Context, release: Release, command: spec.Arguments, span: S
     return int(ended.last_line)
 
 
-def _news(volumes: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    news = {"not stable": "review-bad", "not measured": "review-due"}
-    return {news[volume["verdict"]] for volume in volumes.values() if volume["verdict"] in news}
+def _news(volumes: Mapping[str, Mapping[str, Any]]) -> set[News]:
+    return {NEWS[volume["verdict"]] for volume in volumes.values() if volume["verdict"] in NEWS}
 
 
 def _tell(context: Context, release: Release, volumes: Mapping[str, Mapping[str, Any]]) -> None:
