@@ -40,7 +40,7 @@ def done(release: Release) -> bool:
 
 def untold(context: Context, release: Release) -> bool:
     """Whether somebody wants to hear of what its review has found, and was not told of it."""
-    news = _news((release.reviewed or {}).get("volumes", {})) - set(release.told)
+    news = _news(_untold(release, (release.reviewed or {}).get("volumes", {})))
     return any(receiver.wants(one) for receiver in context.spec.notify for one in news)
 
 
@@ -55,8 +55,7 @@ def review(context: Context, release: Release, now: datetime) -> Mapping[str, An
     assert wanted is not None
     assert release.closed_at is not None
     if release.reviewed is not None and done(release):
-        if untold(context, release):
-            _tell(context, release, release.reviewed["volumes"])
+        _tell(context, release, _untold(release, release.reviewed["volumes"]))
         return release.reviewed
     due_at = _due_at(release, wanted)
     spans = reviewing.spans(
@@ -160,6 +159,16 @@ def _number(context: Context, release: Release, command: spec.Arguments, span: S
             f"{' '.join(words)} ends with {ended.last_line!r}, but its last line is to be a whole number"
         )
     return int(ended.last_line)
+
+
+def _untold(release: Release, volumes: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Those of which nobody was told yet: whoever began to may have been killed after the first."""
+    return {
+        name: volume
+        for name, volume in volumes.items()
+        if (volume["verdict"] == "not stable" and name not in release.told_of)
+        or (volume["verdict"] == "not measured" and "review-due" not in release.told)
+    }
 
 
 def _news(volumes: Mapping[str, Mapping[str, Any]]) -> set[News]:
