@@ -5,6 +5,7 @@ What a command needs is imported by it where that takes long: `relevo url` shall
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from dataclasses import asdict
@@ -43,6 +44,11 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 def say(line: str) -> None:
     """Progress, on stderr: stdout is for what scripts read."""
     print(f"relevo: {line}", file=sys.stderr, flush=True)
+
+
+def only_the_result(as_json: bool) -> contextlib.AbstractContextManager[object]:
+    """What the engine or a receiver `console` prints meanwhile goes to stderr if stdout is for JSON."""
+    return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
 
 
 @app.command()
@@ -217,7 +223,8 @@ def watch_(
     """
     from relevo import watch
 
-    found = watch.watch(Project.here(), stack, quietly=as_json, say=say, within=within)
+    with only_the_result(as_json):
+        found = watch.watch(Project.here(), stack, quietly=as_json, say=say, within=within)
     if as_json:
         print(json.dumps(found, indent=2))
     if found["verdict"] in ("breached", "not measured"):
@@ -349,17 +356,24 @@ def review_(
     stack: StackOption = "local",
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
     early: Annotated[bool, typer.Option("--now", help="Before its time, over the span so far.")] = False,
+    due: Annotated[
+        bool, typer.Option("--due", help="For CI: no fault where there is nothing to do, or it was done.")
+    ] = False,
 ) -> None:
     """Review the volumes of data after a release, once it is due.
 
     Against the span before it and the weekly pattern, as relevo:review says. The exit status is 1 where a
-    volume is not stable or could not be counted.
+    volume is not stable or could not be counted; with --due only until everybody was told.
     """
     from relevo import review
 
-    found = review.perform(Project.here(), stack, early=early)
+    if due and early:
+        raise RelevoError("--due and --now are both given, but a review waits or does not; give one.")
+    project = Project.here()
+    with only_the_result(as_json):
+        found = review.perform_due(project, stack) if due else review.perform(project, stack, early=early)
     print(json.dumps(found.as_json(), indent=2) if as_json else "\n".join(found.lines))
-    if not found.fine:
+    if not found.fine and not (due and found.handled):
         raise typer.Exit(1)
 
 

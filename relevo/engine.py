@@ -20,13 +20,17 @@ class Stopped(RelevoError):
 
 
 def run(project: Project, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
-    """With its output as it is. Raises `RelevoError` if it fails; that is `Stopped` after a Ctrl-C."""
+    """With its output as it is, to where ours goes. Raises `RelevoError` if it fails.
+
+    That is `Stopped` after a Ctrl-C.
+    """
     sys.stdout.flush()
     with ended_by_the_engine() as interrupts:
         process = subprocess.run(
             [program(), *arguments],
             cwd=project.root,
             env={**os.environ, **project.variables, **(variables or {})},
+            stdout=sys.stdout,  # which may be redirected
             check=False,
         )
     if process.returncode:

@@ -10,11 +10,21 @@ from relevo.errors import RelevoError
 from relevo.project import Project
 
 FIRST = "open-record"
+UNKNOWN = "no stack named"  # in what the engine says of one that was never made
+
+
+class NeverReleased(RelevoError):
+    """The stack has had no release, or was never made."""
 
 
 def context(project: Project, stack: str) -> Context:
-    """Raises `RelevoError` where nothing was released yet."""
-    exported = json.loads(engine.output(project, "stack", "export", "--stack", stack))
+    """Raises `RelevoError`; that is `NeverReleased` where nothing was released yet."""
+    try:
+        exported = json.loads(engine.output(project, "stack", "export", "--stack", stack))
+    except RelevoError as fault:
+        if UNKNOWN in str(fault):
+            raise NeverReleased(str(fault)) from None
+        raise
     for resource in exported["deployment"].get("resources", []):
         # What a release replaced is there as well, marked, until one succeeds.
         if resource["urn"].endswith(f"::{FIRST}") and not resource.get("delete"):
@@ -23,4 +33,6 @@ def context(project: Project, stack: str) -> Context:
                 return Context.load(environment[TARGET], environment[SPEC])
             except StepFailed as fault:
                 raise RelevoError(str(fault)) from None
-    raise RelevoError(f"stack {stack} was never released, but a release is what is looked at; run pulumi up.")
+    raise NeverReleased(
+        f"stack {stack} was never released, but a release is what is looked at; run pulumi up."
+    )

@@ -69,7 +69,16 @@ def recover(
     configuration = project.configuration(stack)
 
     def due() -> Recovery | str:
-        return recovery.due(context.releases(), pin.pinned(configuration))
+        found = recovery.due(context.releases(), pin.pinned(configuration))
+        if isinstance(found, str) or found.failed.verdict == "failed":
+            return found
+        if (found.failed.watched or {}).get("goes_back"):
+            return found
+        # It may be long ago, and people may have decided to keep it.
+        return (
+            f"{found.failed.version} {found.fault}, but its watch has not asked for a way back; go back with "
+            f"relevo rollback --stack {stack}"
+        )
 
     def wait_for(attempt: Callable[[], T]) -> T:
         return patiently(attempt, say=say, clock=clock, sleep=sleep)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from components.release import logbook, record, review
@@ -11,15 +11,24 @@ from relevo.errors import RelevoError
 from relevo.project import Project
 
 
+class NothingToReview(RelevoError):
+    """The stack names no volumes, or no release of it has succeeded."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """`data`: of the entry `review done`; None: it is not due yet."""
+    """`data`: of the entry `review done`; None: it is not due yet, or there is nothing to review.
 
-    release: str
-    version: str
-    due: str
-    data: dict[str, Any] | None
+    `release`, `version` and `due` are None where there is nothing to review. `handled`: it was done before,
+    and everybody was told.
+    """
+
+    release: str | None = None
+    version: str | None = None
+    due: str | None = None
+    data: dict[str, Any] | None = None
     lines: list[str]
+    handled: bool = False
 
     @property
     def fine(self) -> bool:
@@ -31,24 +40,36 @@ class Outcome:
 
 
 def perform(project: Project, stack: str, *, early: bool) -> Outcome:
-    """`early`: over the span so far, where it is not due yet. Raises `RelevoError`, and `TargetError`."""
+    """`early`: over the span so far, where it is not due yet.
+
+    Raises `NothingToReview`, another `RelevoError` where the stack cannot be found, and `TargetError`.
+    """
     context = operating.context(project, stack)
     wanted = context.spec.review
     if wanted is None:
-        raise RelevoError(
+        raise NothingToReview(
             f"relevo:review is missing from the last release of stack {stack}, but its volumes are what is "
             f"reviewed; name them there (docs/review.md) and run pulumi up."
         )
     known, now = context.releases(), logbook.now()
     release = record.last_good(known)
     if release is None:
-        raise RelevoError(
+        raise NothingToReview(
             f"no release of stack {stack} has succeeded, but such a one is reviewed; run pulumi up."
         )
     due = record.review_due(release, wanted)
     assert due is not None
-    told = {"release": release.id, "version": release.version, "due": due}
+    outcome = Outcome(release=release.id, version=release.version, due=due, lines=[])
     if not early and not review.done(release) and review.due(known, wanted, now) is None:
-        return Outcome(**told, data=None, lines=[f"the review of {release.version} is due at {due}"])
+        return replace(outcome, lines=[f"the review of {release.version} is due at {due}"])
+    handled = review.done(release) and not review.untold(context, release)
     data = dict(review.review(context, release, now))
-    return Outcome(**told, data=data, lines=review.said(release, data))
+    return replace(outcome, data=data, lines=review.said(release, data), handled=handled)
+
+
+def perform_due(project: Project, stack: str) -> Outcome:
+    """What a clock asks for: it is no fault that there is nothing to review yet."""
+    try:
+        return perform(project, stack, early=False)
+    except (NothingToReview, operating.NeverReleased) as fault:
+        return Outcome(lines=[f"nothing is reviewed: {fault}"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Literal
 
 from components.release import chain, reading, record, restoration
@@ -129,9 +130,13 @@ class VolumeTold:
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewTold:
-    """`verdict` None: it was not done yet. `early`: of a look before its time, which does not count."""
+    """`verdict` None: it was not done yet. `early`: of a look before its time, which does not count.
+
+    `left_to`: the next release that succeeded, since when this one's review is not done any more.
+    """
 
     due: str | None
+    left_to: str | None = None
     verdict: str | None = None
     early: bool = False
     late_seconds: float | None = None
@@ -246,6 +251,8 @@ def of(written: bytes, *, stack: str | None = None) -> Account:
     for entry in entries:
         if entry.release in theirs:
             theirs[entry.release].append(entry)
+    good = [release.id for release in known if release.verdict == "succeeded"]
+    following = dict(pairwise(good))
     newest = record.current(known)
     stack = (newest.stack if newest else None) or stack
     examined = chain.examine(written)
@@ -257,7 +264,9 @@ def of(written: bytes, *, stack: str | None = None) -> Account:
         serving={name: served(release) for name, release in record.serving(known).items()},
         back=back(target, stack) if target else None,
         doubt=restoration.doubt(begun, stack or "STACK") if begun else None,
-        releases=tuple(told(release, theirs[release.id]) for release in known),
+        releases=tuple(
+            told(release, theirs[release.id], following=following.get(release.id)) for release in known
+        ),
         beside=tuple(beside(entry) for entry in entries if entry.event in BESIDE),
         chain=ChainTold(
             entries=examined.count,
@@ -283,8 +292,8 @@ def back(target: Release, stack: str | None) -> Back:
     )
 
 
-def told(release: Release, entries: Sequence[Entry]) -> ReleaseTold:
-    """`entries`: all of the release, in their order."""
+def told(release: Release, entries: Sequence[Entry], *, following: str | None = None) -> ReleaseTold:
+    """`entries`: all of the release, in their order. `following`: the next one that succeeded."""
     ended = ended_steps(entries)
     closing = ended.get("close-record", {})
     return ReleaseTold(
@@ -306,7 +315,7 @@ def told(release: Release, entries: Sequence[Entry]) -> ReleaseTold:
         backup=backup(ended.get("backup", {})),
         way_back_seconds=closing.get("return_time", {}).get("seconds"),
         watch=watch(release, entries, closing.get("watch_until")),
-        review=review(release, closing.get("review_due")),
+        review=review(release, closing.get("review_due"), following),
     )
 
 
@@ -376,16 +385,21 @@ def watch(release: Release, entries: Iterable[Entry], until: str | None) -> Watc
     )
 
 
-def review(release: Release, due: str | None) -> ReviewTold | None:
-    """None: there is nothing to review yet, or it is not asked for."""
+def review(release: Release, due: str | None, following: str | None) -> ReviewTold | None:
+    """None: there is nothing to review yet.
+
+    Where the stack names no volumes, it is due for people to look at them.
+    """
     done = release.reviewed or {}
     due = done.get("due", due)
+    early = bool(done.get("early"))
     if due is None and not done:
         return None
     return ReviewTold(
         due=due,
+        left_to=following if early or not done else None,
         verdict=done.get("verdict"),
-        early=bool(done.get("early")),
+        early=early,
         late_seconds=done.get("late_seconds"),
         volumes=tuple(volumes(done)),
     )

@@ -42,8 +42,8 @@ def tell(
 ) -> dict[str, Any]:
     """Tell every receiver who wants to hear it, in at most `within` seconds; returns what is recorded of it.
 
-    That is `event`, and by receiver its `receivers` ("told", or why not) and `tries`. `facts` are what the
-    release does not say:
+    That is `event`, of a review its `volume`, and by receiver its `receivers` ("told", or why not) and
+    `tries`. `facts` are what the release does not say:
 
     recovery-failed: `target`, `error`. watch-breached: `measure` (of `messages.PHRASES`, such as errors-5xx),
     `found`, `before`. review-bad: `volume`, `found`, `expected`. restored: `backup`, None for what had been
@@ -57,6 +57,7 @@ def tell(
     delivery.deliver(context.operations, deliveries, TONES[news], line, within=within)
     return {
         "event": news,
+        **({"volume": facts["volume"]} if "volume" in facts else {}),
         "receivers": {one.name: one.outcome for one in deliveries},
         "tries": {one.name: one.tries for one in deliveries},
     }

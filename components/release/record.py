@@ -100,6 +100,7 @@ class Release:
     ended: Mapping[str, str] = field(default_factory=dict)  # step → when it was done
     left: tuple[str, ...] = ()  # instances and processes that have what ran before again, since their step
     told: tuple[str, ...] = ()  # of which events receivers were notified, besides by the step notify
+    told_of: tuple[str, ...] = ()  # of which volumes, that they are not stable
     watching: Mapping[str, Any] | None = None  # what the watch said at its beginning
     breached: Mapping[str, Any] | None = None  # what the watch's first breach said
     breaches: tuple[str, ...] = ()  # the measures that were breached
@@ -167,6 +168,8 @@ def _after(release: Release, entry: Entry) -> Release:
             changes["left"] = ()
     elif entry.event == "notified":
         changes = {"told": (*release.told, entry.data.get("event", "failed"))}
+        if "volume" in entry.data:
+            changes["told_of"] = (*release.told_of, entry.data["volume"])
     elif entry.event == "watch started":
         changes = {"watching": entry.data}
     elif entry.event == "watch breached":

@@ -12,10 +12,13 @@ from datetime import datetime
 from typing import Any
 
 from components.release import logbook, notices, record, reviewing, spec
+from components.release.audiences import News
 from components.release.context import Context
 from components.release.record import Release
 from components.release.reviewing import Counts, Judged, Span, Spans
 from components.target import Counted, Query, TargetError
+
+NEWS: Mapping[str, News] = {"not stable": "review-bad", "not measured": "review-due"}  # by verdict
 
 
 class _NoNumber(Exception):
@@ -35,6 +38,12 @@ def done(release: Release) -> bool:
     return release.reviewed is not None and not release.reviewed.get("early")
 
 
+def untold(context: Context, release: Release) -> bool:
+    """Whether somebody wants to hear of what its review has found, and was not told of it."""
+    news = _news(_untold(release, (release.reviewed or {}).get("volumes", {})))
+    return any(receiver.wants(one) for receiver in context.spec.notify for one in news)
+
+
 def review(context: Context, release: Release, now: datetime) -> Mapping[str, Any]:
     """Count and judge what the release's volumes have, record it and tell who is to know; returns the data.
 
@@ -46,8 +55,7 @@ def review(context: Context, release: Release, now: datetime) -> Mapping[str, An
     assert wanted is not None
     assert release.closed_at is not None
     if release.reviewed is not None and done(release):
-        if not _news(release.reviewed["volumes"]) <= set(release.told):
-            _tell(context, release, release.reviewed["volumes"])
+        _tell(context, release, _untold(release, release.reviewed["volumes"]))
         return release.reviewed
     due_at = _due_at(release, wanted)
     spans = reviewing.spans(
@@ -153,9 +161,18 @@ def _number(context: Context, release: Release, command: spec.Arguments, span: S
     return int(ended.last_line)
 
 
-def _news(volumes: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    news = {"not stable": "review-bad", "not measured": "review-due"}
-    return {news[volume["verdict"]] for volume in volumes.values() if volume["verdict"] in news}
+def _untold(release: Release, volumes: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Those of which nobody was told yet: whoever began to may have been killed after the first."""
+    return {
+        name: volume
+        for name, volume in volumes.items()
+        if (volume["verdict"] == "not stable" and name not in release.told_of)
+        or (volume["verdict"] == "not measured" and "review-due" not in release.told)
+    }
+
+
+def _news(volumes: Mapping[str, Mapping[str, Any]]) -> set[News]:
+    return {NEWS[volume["verdict"]] for volume in volumes.values() if volume["verdict"] in NEWS}
 
 
 def _tell(context: Context, release: Release, volumes: Mapping[str, Mapping[str, Any]]) -> None:

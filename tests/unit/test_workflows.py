@@ -224,3 +224,9 @@ def test_each_command_that_ci_gives_is_one_with_these_options() -> None:
     for command, words in given:
         options = {name for each in known.commands[command].params for name in each.opts}
         assert set(re.findall(r"--[a-z]+", words)) <= options, command
+
+
+def test_the_clock_asks_only_for_a_review_that_is_due() -> None:
+    """Else its job is red every three hours until the next release, for what everybody knows."""
+    said = SCRIPT.with_name("workflows").joinpath("review.yml").read_text()
+    assert re.findall(r"relevo review [^\n]*", said) == ['relevo review --due --stack "$STACK"']

@@ -57,7 +57,10 @@ def changed(written: bytes, newest: Entry) -> dict[str, bytes]:
     of_a_step = newest.event in ("step started", "step done") and not rolled
     if release and release.verdict == "open" and of_a_step:
         return rendering.release_pages(account.told(release, entries), release.stack)
-    return rendering.pages(account.of(written), of=(newest.release,))
+    told = account.of(written)
+    left = [one.id for one in told.releases if one.review and one.review.left_to == newest.release]
+    of = [newest.release, *left] if newest.event == "release succeeded" else [newest.release]
+    return rendering.pages(told, of=of)
 
 
 def of_release(written: bytes, id: str) -> list[Entry]:

@@ -132,7 +132,7 @@ class Book:
         }
         self.write("watch done", id, image=image, data=data)
 
-    def review(self, release: tuple[str, str], verdict: str = "not stable") -> None:
+    def review(self, release: tuple[str, str], verdict: str = "not stable", *, early: bool = False) -> None:
         id, image = release
         volume = {
             "verdict": verdict,
@@ -148,6 +148,7 @@ class Book:
         data = {
             "verdict": verdict,
             "due": "2026-11-25T14:00:00Z",
+            "early": early,
             "late_seconds": 90,
             "volumes": {"loans": volume},
         }

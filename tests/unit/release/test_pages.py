@@ -299,6 +299,38 @@ def test_a_killed_restore_is_said_before_the_way_back() -> None:
     assert index.index("the restore of backup b1") < index.index("relevo rollback --stack prod")
 
 
+def test_a_review_that_a_newer_release_came_before_is_left_to_that_ones() -> None:
+    """Nobody waits for one that was due long ago and will never be done; a look before its time stays."""
+    book = Book()
+    older = [book.succeed("v1"), book.succeed("v2")]
+    book.review(older[1], early=True)
+    reviewed = book.succeed("v3")
+    book.review(reviewed)
+    book.fail("v4", "it does not start")
+    told = account.of(book.written)
+    lefts = [one.review.left_to if one.review else None for one in told.releases]
+    assert lefts == [older[1][0], reviewed[0], None, None]
+    pages = {path: said(page.decode()) for path, page in rendering.pages(told).items()}
+    assert "review: left to that of the newer release" in pages[f"en/{older[0][0]}.html"]
+    assert "revisión: queda para la de la versión más reciente" in pages[f"es/{older[0][0]}.html"]
+    assert "review: not stable (so far)" in pages[f"en/{older[1][0]}.html"]
+    assert "left to that of the newer release" in pages[f"en/{older[1][0]}.html"]
+    for page in (pages["en/index.html"], *(pages[f"en/{id}.html"] for id, _ in older)):
+        assert "due 2026" not in page
+
+
+def test_a_release_that_succeeds_draws_the_page_of_the_one_whose_review_is_left_to_it(
+    operations: StandInOperations,
+) -> None:
+    book = Book()
+    (older, _), (newer, _) = book.succeed("v1"), book.succeed("v2")
+    changed = play(operations, book)
+    assert (
+        sum({f"en/{older}.html", f"en/{newer}.html"} <= pages for pages in changed) == 2
+    )  # opened, succeeded
+    assert "left to that of the newer release" in said(operations.pages[f"en/{older}.html"].decode())
+
+
 def test_every_field_for_machines_is_documented() -> None:
     page = (Path(__file__).parents[3] / "docs" / "logbook.md").read_text()
     shapes = (account.Account, account.ReleaseTold, account.Beside, account.ChainTold, account.Try)

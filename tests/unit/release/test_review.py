@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from components.release import notices
 from components.release import review as reviews
 from components.release.context import Context
 from components.release.spec import Receiver, Review, Volume
@@ -278,6 +280,24 @@ def test_what_was_found_where_nobody_could_be_told_is_told_by_whoever_asks_next(
     for _ in range(2):
         reviews.review(context, context.current(), due)
     assert told(operations) == ["review-bad"]
+
+
+def test_a_volume_of_which_nobody_was_told_is_told_by_whoever_asks_next(
+    operations: StandInOperations,
+) -> None:
+    """CI's job was ended after it had told of the first one."""
+    context, release, due = made(operations)
+    counting(operations, loans=700, audit=700)
+    silent = replace(context, spec=replace(context.spec, notify=()))
+    reviews.review(silent, release, due)
+    notices.tell_on_record(
+        context, "review-bad", release, volume="loans", found="700", expected="1000 (900-1100)"
+    )
+    assert reviews.untold(context, context.current())
+    for _ in range(2):
+        reviews.review(context, context.current(), due)
+    assert context.current().told_of == ("loans", "audit entries")
+    assert not reviews.untold(context, context.current())
 
 
 def test_what_is_overdue_is_said(operations: StandInOperations) -> None:

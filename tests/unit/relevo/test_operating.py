@@ -67,8 +67,23 @@ def test_a_stack_without_a_release_is_said_to_have_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(engine, "output", lambda *_: json.dumps({"deployment": {}}))
-    with pytest.raises(RelevoError, match="was never released"):
+    with pytest.raises(operating.NeverReleased, match="was never released"):
         operating.context(Project(root=tmp_path), "local")
+
+
+@pytest.mark.parametrize(
+    ("said", "never"), [("error: no stack named 'prod' found", True), ("error: it does not answer", False)]
+)
+def test_a_stack_that_was_never_made_is_told_from_one_that_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, never: bool
+) -> None:
+    program = tmp_path / "pulumi"
+    program.write_text(f'#!/bin/sh\necho "{said}" >&2\nexit 255\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(engine, "program", lambda: str(program))
+    with pytest.raises(RelevoError, match=said) as fault:
+        operating.context(Project(root=tmp_path), "prod")
+    assert isinstance(fault.value, operating.NeverReleased) is never
 
 
 def test_ctrl_c_ends_a_command_only_after_the_engine_has_ended_its_step(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -241,6 +243,31 @@ def test_a_stack_that_does_not_ask_for_it_is_left_alone(desk: Callable[..., Desk
     assert (made.pinned, made.asked) == (image("v2"), [])
 
 
+@pytest.mark.parametrize(
+    ("watched", "goes_back"),
+    [
+        pytest.param({"verdict": "breached", "goes_back": True}, True, id="while the stack asked for it"),
+        pytest.param({"verdict": "breached", "goes_back": False}, False, id="before the stack asked for it"),
+        pytest.param(None, False, id="by a watch that has not ended"),
+    ],
+)
+def test_a_breach_is_gone_back_from_only_where_its_watch_has_asked_for_that(
+    desk: Callable[..., Desk], watched: Mapping[str, object] | None, goes_back: bool
+) -> None:
+    """Also after an `up` that failed before it opened a release: people may have kept what was breached."""
+    made = desk()
+    context, worse = released(made.operations, "v2")
+    context.write("watch breached", worse.id, data={"measure": "errors-5xx", "found": "5 %", "before": "0 %"})
+    if watched is not None:
+        context.write("watch done", worse.id, data=watched)
+    made.recover()
+    assert made.pinned == image("v1" if goes_back else "v2")
+    assert len(made.asked) == goes_back
+    if not goes_back:
+        (said,) = made.said
+        assert said.endswith("has not asked for a way back; go back with relevo rollback --stack local.")
+
+
 def test_what_keeps_the_engine_from_beginning_is_waited_for(desk: Callable[..., Desk]) -> None:
     """A lock that another update holds, or a state that does not answer."""
     made = desk()
@@ -380,3 +407,16 @@ def test_an_engine_that_somebody_stops_is_told_from_one_that_fails(
     with pytest.raises(RelevoError, match="pulumi up ended with 255") as fault:
         engine.run(Project(root=tmp_path), "up")
     assert isinstance(fault.value, engine.Stopped) is stopped
+
+
+def test_what_the_engine_says_goes_to_where_our_own_output_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Else `relevo watch --json`, which comes back by a release, prints more than its JSON."""
+    stand_in = tmp_path / "pulumi"
+    stand_in.write_text("#!/bin/sh\necho updated\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(engine, "program", lambda: str(stand_in))
+    with redirect_stdout(sys.stderr):
+        engine.run(Project(root=tmp_path), "up")
+    assert capfd.readouterr() == ("", "updated\n")

@@ -16,7 +16,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from components.release import logbook
-from components.release.spec import Watch
+from components.release.spec import Receiver, Watch
 from components.target import Raised
 from relevo import cli, operating, recovery, watch
 from relevo.errors import RelevoError
@@ -135,6 +135,17 @@ def test_without_an_attendant_what_was_seen_is_the_result(local: Desk) -> None:
     found = json.loads(local.run("--json")[1])
     assert found["verdict"] == "breached"
     assert local.context.current().watched is None
+
+
+def test_for_scripts_stdout_has_only_the_result(elsewhere: Desk) -> None:
+    """Also where a receiver `console` is told, and the engine says how the stack comes back."""
+    console = Receiver(console=True, file=None, url=None, apprise_secret=None)
+    elsewhere.context = replace(elsewhere.context, spec=replace(elsewhere.context.spec, notify=(console,)))
+    elsewhere.operations.observing = failing
+    status, shown = elsewhere.run("--json")
+    assert (status, json.loads(shown)["verdict"]) == (1, "breached")
+    assert elsewhere.recovered == ["back"]
+    assert "watch-breached" in elsewhere.context.current().told
 
 
 def test_elsewhere_it_is_the_watch_itself_and_comes_back(elsewhere: Desk) -> None:
