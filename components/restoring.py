@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 from components import comparing
-from components.dumping import make, rows
+from components.dumping import drop, make, rows
 from components.target import Beside, Comparison, TargetError
 
 LONGEST_NAME = 63  # bytes, NAMEDATALEN of PostgreSQL
@@ -125,7 +125,7 @@ class Restoring:
                     continue
                 if note.whole and (note.backup, note.image) == (backup, image):
                     return _beside(name, note)
-                self._drop(server, name)
+                drop(server, name)
             id = self._new_id(server)
             name = self._name("restored", id)
             note = Note(of=self.database, id=id, image=image, backup=backup, whole=False, media=media)
@@ -136,7 +136,7 @@ class Restoring:
                 self._allow(server, name)
                 self._remark(server, name, replace(note, whole=True))
             except BaseException:
-                self._drop(server, name)
+                drop(server, name)
                 raise
         return _beside(name, note)
 
@@ -216,7 +216,7 @@ class Restoring:
 
     def remove(self, id: str) -> None:
         with self._server() as server:
-            self._drop(server, self._find(server, id)[0])
+            drop(server, self._find(server, id)[0])
 
     # -- inside ----------------------------------------------------------------------------------------
     @contextlib.contextmanager
@@ -264,9 +264,6 @@ class Restoring:
         server.execute(
             sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(note.to_text()))
         )
-
-    def _drop(self, server: psycopg.Connection, name: str) -> None:
-        server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _require_no_strangers(self, server: psycopg.Connection) -> None:
         found = [name for (name,) in server.execute(STRANGERS, [self.database])]
