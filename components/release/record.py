@@ -104,6 +104,7 @@ class Release:
     watching: Mapping[str, Any] | None = None  # what the watch said at its beginning
     breached: Mapping[str, Any] | None = None  # what the watch's first breach said
     breaches: tuple[str, ...] = ()  # the measures that were breached
+    unasked: tuple[str, ...] = ()  # of these, what was found while the stack did not come back by itself
     watched: Mapping[str, Any] | None = None  # what the watch said at its end
     reviewed: Mapping[str, Any] | None = None  # what the last review said
     stuck: str | None = None  # why the stack could not come back from it by itself
@@ -178,6 +179,8 @@ def _after(release: Release, entry: Entry) -> Release:
             "breached": release.breached or entry.data,
             "breaches": (*release.breaches, measure),
         }
+        if not entry.data.get("asked", True):
+            changes["unasked"] = (*release.unasked, measure)
     elif entry.event == "recovery failed":
         changes = {"stuck": entry.error or "it is not known why"}
     elif entry.event == "watch done":

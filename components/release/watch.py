@@ -140,7 +140,7 @@ def watch(
                 return judgement if release.watched == written else None
             if release.watching is None and fault is None:
                 _begin(context, view)
-            _tell(context, release, judgement)
+            _tell(context, release, judgement, asked=until_breach)
             show(view, judgement)
             replaced = is_replaced(known, release)
             over = view.over(now, failing=fault is not None)
@@ -166,7 +166,11 @@ def _said(release: Release, error: TargetError) -> str:
 def _goes_back(context: Context, release: Release, judgement: Judgement) -> bool:
     """Whether the stack will come back from it, as far as the record tells: not from a way back, say."""
     wanted = recovery.due(context.releases(), release.image)
-    return judgement.goes_back and isinstance(wanted, Recovery) and wanted.failed.id == release.id
+    return (
+        judgement.goes_back(release.unasked)
+        and isinstance(wanted, Recovery)
+        and wanted.failed.id == release.id
+    )
 
 
 def _begin(context: Context, view: Watch) -> None:
@@ -174,15 +178,18 @@ def _begin(context: Context, view: Watch) -> None:
     _write(context, "watch started", view.release, data, unless=lambda known: known.watching)
 
 
-def _tell(context: Context, release: Release, judgement: Judgement) -> None:
-    """An entry for each measure that is breached, and people are told of the first: once, also if killed."""
+def _tell(context: Context, release: Release, judgement: Judgement, *, asked: bool) -> None:
+    """An entry for each measure that is breached, and people are told of the first: once, also if killed.
+
+    `asked`: the stack comes back by itself from what is found now.
+    """
     for name in judgement.breached:
         if name not in release.breaches:
             _write(
                 context,
                 "watch breached",
                 release,
-                judgement.breach(name),
+                {**judgement.breach(name), "asked": asked},
                 unless=lambda known, name=name: name in known.breaches,
             )
     if judgement.breached and "watch-breached" not in release.told:

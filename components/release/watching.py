@@ -88,10 +88,9 @@ class Judgement:
     def breached(self) -> tuple[Name, ...]:
         return tuple(name for name, measure in self.measures.items() if measure.breached)
 
-    @property
-    def goes_back(self) -> bool:
-        """Whether something is breached that no visitor can bring about."""
-        return not VISITORS_CAUSE.issuperset(self.breached)
+    def goes_back(self, unasked: Collection[str] = ()) -> bool:
+        """Whether something is breached that no visitor can bring about, and is not `unasked`."""
+        return not VISITORS_CAUSE.issuperset(set(self.breached) - set(unasked))
 
     def unseen(self, fault: str) -> Judgement:
         """Where the target could not be asked to the end: what came then may be anything but good."""

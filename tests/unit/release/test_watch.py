@@ -119,6 +119,31 @@ def test_a_stack_that_comes_back_does_not_wait_for_the_hour_to_end(operations: S
     assert clock.now - clock.start < timedelta(minutes=5)
 
 
+def test_what_was_found_before_the_stack_asked_for_a_way_back_is_no_reason_for_one(
+    operations: StandInOperations,
+) -> None:
+    """Its watch is killed and begins again, and by then the stack asks; what is new is a reason."""
+    made, release = watched(operations)
+    clock = clock_of(release)
+    operations.observing = traffic(clock.start, since=0.5)
+
+    class Killed(Exception):
+        pass
+
+    def kill() -> None:
+        raise Killed
+
+    clock.at[600] = kill
+    with pytest.raises(Killed):
+        run(made, release, clock)
+    release = made.current()
+    assert release.unasked == release.breaches
+    assert release.breaches
+    done = run(made, release, clock, until_breach=True)
+    assert (done["verdict"], done["goes_back"]) == ("breached", False)
+    assert clock.now - clock.start >= timedelta(hours=1)
+
+
 def test_a_breach_that_visitors_can_bring_about_is_no_reason_to_look_away(
     operations: StandInOperations,
 ) -> None:

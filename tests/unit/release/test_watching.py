@@ -147,7 +147,7 @@ def test_what_was_enough_is_enough_to_see_the_rise_that_is_named() -> None:
 )
 def test_what_a_visitor_can_bring_about_is_no_reason_to_go_back(each: dict, back: bool) -> None:
     judgement = judged([seen(15 * at, requests=100, **each) for at in range(120)])
-    assert judgement.goes_back is back
+    assert judgement.goes_back() is back
     assert bool(judgement.breached) is bool(each)
 
 
