@@ -8,8 +8,8 @@ STACK := local
 APP := examples/prestamos
 BIN := .venv/bin
 INSTALLED := .venv/relevo-installed
-# Processes that share the tests, see tests/conftest.py. One more than cores, since releases also wait.
-WORKERS := 3
+# Processes that share the tests, see tests/conftest.py. More than cores: the limits of time do not hold.
+WORKERS := 2
 
 .PHONY: help setup up preview down rollback status logs url start export rehearse test lint tests lock
 
