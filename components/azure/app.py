@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 # What a container app runs until its first release ("Quickstart: Deploy your first container app").
 PLACEHOLDER_IMAGE = "mcr.microsoft.com/k8se/quickstart:latest"
+PLACEHOLDER = Running(image=PLACEHOLDER_IMAGE, command=(), environment={}, cores=0, suffix=None)
 LOG_DAYS = 3
 LOG_MEGABYTES = 100  # the most that "Enable diagnostics logging for apps in Azure App Service" accepts
 
@@ -292,19 +293,15 @@ class App(pulumi.ComponentResource):
     def _template(self, process: str) -> app.TemplateArgs:
         """With the revision's name as long as the revision stays what it is: no two may have one."""
         args = self._args
-        running = args.running.get(process)
+        running = args.running.get(process, PLACEHOLDER)
         container = app.ContainerArgs(
             name=process,
-            image=running.image if running else PLACEHOLDER_IMAGE,
-            command=list(running.command) if running and running.command else None,
-            env=(
-                [
-                    app.EnvironmentVarArgs(name=name, value=value)
-                    for name, value in running.environment.items()
-                ]
-                if running and running.environment
-                else None
-            ),
+            image=running.image,
+            command=list(running.command) or None,
+            env=[
+                app.EnvironmentVarArgs(name=name, value=value) for name, value in running.environment.items()
+            ]
+            or None,
             resources=app.ContainerResourcesArgs(
                 cpu=args.process_cores,
                 memory=check_cpu("relevo:azure.app.processCores", args.process_cores),
@@ -313,7 +310,7 @@ class App(pulumi.ComponentResource):
         return app.TemplateArgs(
             containers=[container],
             scale=app.ScaleArgs(min_replicas=1, max_replicas=1),
-            revision_suffix=running.suffix if running and running.cores == args.process_cores else None,
+            revision_suffix=running.suffix if running.cores == args.process_cores else None,
         )
 
 
