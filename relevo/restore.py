@@ -11,6 +11,7 @@ from typing import Any
 
 from components.release import logbook, notices, record, restoration
 from components.release.context import Context
+from components.release.plan import written
 from components.release.record import Entry
 from components.release.responsible import who
 from components.target import Beside, Comparison, TargetError
@@ -246,7 +247,7 @@ def _done(context: Context, image: str | None, data: Mapping[str, Any], kept: Be
     """On record as at its end, with the schema as it is now, and told. It has taken since it was decided."""
     decided = data.get("decided_at")  # an older Relevo did not write it
     seconds = (logbook.now() - datetime.fromisoformat(decided)).total_seconds() if decided else None
-    applied = sorted(f"{app}.{name}" for app, name in context.operations.applied_migrations())
+    applied = written(context.operations.applied_migrations())
     more = {"kept": kept and kept.database, "kept_id": kept and kept.id, "schema": applied}
     logbook.write(context.operations, "restore done", image=image, seconds=seconds, data={**data, **more})
     notices.tell_on_record(context, "restored", backup=data["backup"])

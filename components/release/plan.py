@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 
 from components.release.manifest import Manifest, Migration
 
 Key = tuple[str, str]
+
+
+def written(keys: Iterable[Key]) -> list[str]:
+    """As the record has them: "app.name", sorted."""
+    return sorted(f"{app}.{name}" for app, name in keys)
 
 
 def pending(manifest: Manifest, applied: Set[Key]) -> tuple[Migration, ...]:

@@ -10,7 +10,7 @@ from components.release import record, recorded_schema
 from components.release.context import Context
 from components.release.history import known_to
 from components.release.manifest import Manifest, Migration
-from components.release.plan import Key, breaking, pending
+from components.release.plan import Key, breaking, pending, written
 from components.release.record import Release
 from components.release.rollback import Decision, decide
 from components.target import Artefact, TargetError
@@ -59,7 +59,7 @@ class Schema:
 
     def names(self) -> list[str]:
         """What is applied, for the record."""
-        return sorted(f"{app}.{name}" for app, name in self.applied)
+        return written(self.applied)
 
     def breaks(self, *, accepted: str | None) -> str | None:
         """Why `pending` may not be applied; None: it may. `accepted` as of `plan.breaking`."""

@@ -12,7 +12,7 @@ from typing import Any
 from components.release import record
 from components.release.context import Context
 from components.release.logbook import now
-from components.release.plan import Key
+from components.release.plan import Key, written
 from components.release.record import Release
 from components.release.running import main
 from components.target import Backup
@@ -36,7 +36,7 @@ def further(context: Context, release: Release, applied: Set[Key], *, older_than
     kept = {*record.reachable_backups(context.releases()), first["name"]}
     taken = context.operations.backup(f"{release.id}-{now():%Y%m%dT%H%M%SZ}", kept=kept)
     print(f"backup {taken.name}: {taken.bytes} bytes, verified, as that of the release is old", flush=True)
-    if release.done.get("preflight", {}).get("schema") == sorted(f"{app}.{name}" for app, name in applied):
+    if release.done.get("preflight", {}).get("schema") == written(applied):
         seconds = time.monotonic() - began
         context.write("step done", release.id, step="backup", seconds=seconds, data=asdict(taken))
     return taken

@@ -15,7 +15,7 @@ from typing import Any
 from components.release import record
 from components.release.context import Context, StepFailed
 from components.release.manifest import Manifest
-from components.release.plan import Key, is_applied, pending
+from components.release.plan import Key, is_applied, pending, written
 from components.release.record import Release
 from components.release.running import main
 from components.release.tasks.backup import further
@@ -103,7 +103,7 @@ def account(manifest: Manifest, wanted: Set[str], schema: Set[Key]) -> Mapping[s
             for migration in manifest.migrations
             if str(migration) in wanted and is_applied(migration, schema)
         ],
-        "schema": sorted(f"{app}.{name}" for app, name in schema),
+        "schema": written(schema),
     }
 
 
